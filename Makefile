@@ -1,0 +1,71 @@
+# What a user or developer of this checkout types. `make` alone lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+PACKAGES := aardvark-dns iproute2 mmdebstrap netavark nftables openssh-client podman python3-venv runc
+# What of the checkout is the collection; the links let its full names resolve from here.
+LINKS := galaxy.yml inventory meta playbooks plugins roles site.yml
+HERE := collections/ansible_collections/sparkfleet/ec2
+WITH_LOCAL_EC2 := eval "$$($(BIN)/python -m local_ec2 env)"
+
+.PHONY: help
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: .venv/dev-installed packages ## Install all that demo, tests and lint need
+
+.PHONY: demo
+demo: .venv/installed packages ## Launch 1 master + 3 workers on this machine and run a real job; needs no AWS account
+	$(BIN)/python -m local_ec2 up
+	$(WITH_LOCAL_EC2) && $(BIN)/ansible-playbook site.yml -e cluster=demo -e workers=3
+	@echo 'Use it with any AWS client: eval "$$($(BIN)/python -m local_ec2 env)"'
+	@echo 'End it with: make demo-down'
+
+.PHONY: demo-down
+demo-down: ## Destroy the demo and the EC2 on this machine; downloads are kept
+	if $(BIN)/python -m local_ec2 status > /dev/null; then \
+	  $(WITH_LOCAL_EC2) && $(BIN)/ansible-playbook playbooks/destroy.yml -e cluster=demo -e confirm=yes; fi
+	$(BIN)/python -m local_ec2 down
+
+.PHONY: lint
+lint: .venv/dev-installed ## Check style, types, documentation and that defaults and specs agree
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/yamllint --strict .
+	$(BIN)/python tests/lint/role_specs.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
+	$(BIN)/antsibull-changelog lint
+	$(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self --skip-rstcheck .
+
+.PHONY: sanity
+sanity: .venv/dev-installed ## Run ansible-test sanity on a copy of the tree
+	tests/sanity/run
+
+.PHONY: test
+test: setup lint sanity ## Run everything that CI runs
+	$(BIN)/pytest tests/unit tests/integration
+
+.PHONY: packages
+packages:
+	@missing=$$(dpkg-query -W -f '$${db:Status-Abbrev}$${Package}\n' $(PACKAGES) 2>/dev/null | sed -n 's/^ii *//p' \
+	  | sort | comm -13 - <(printf '%s\n' $(PACKAGES) | sort)); \
+	if [ -z "$$missing" ]; then exit 0; \
+	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; \
+	else echo "Run first: sudo apt-get install --no-install-recommends" $$missing >&2; exit 1; fi
+
+.venv/bin/python: | packages
+	$(PYTHON) -m venv .venv
+
+.venv/installed: requirements.txt | .venv/bin/python
+	$(BIN)/pip install --quiet -r requirements.txt
+	mkdir -p $(HERE)
+	for entry in $(LINKS); do ln -sfn ../../../../$$entry $(HERE)/$$entry; done
+	touch $@
+
+.venv/dev-installed: requirements-dev.txt .venv/installed
+	$(BIN)/pip install --quiet -r requirements-dev.txt
+	touch $@

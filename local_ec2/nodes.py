@@ -1,0 +1,292 @@
+# Copyright (c) 2026, The sparkfleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Nodes: podman containers with the life of an EC2 instance.
+
+A stop, a reboot and a terminate are signals to the node's init; what happens next follows from its end, whoever asked
+for it. So ``poweroff`` in a node and StopInstances take the same way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from local_ec2 import network
+from local_ec2.podman import limit_options, podman
+from local_ec2.run import attempt
+from local_ec2.seed import write_seed
+from local_ec2.settings import LocalEC2Error, Settings
+
+log = logging.getLogger(__name__)
+
+# systemd's signals for poweroff.target and reboot.target.
+POWEROFF = signal.SIGRTMIN + 4
+REBOOT = signal.SIGRTMIN + 5
+# What a container ends with when its init called reboot(2) to restart (128 + SIGHUP).
+REBOOTED = 129
+INIT_SECONDS = 30
+# EC2 too pulls the plug of an operating system that does not shut down.
+STOP_SECONDS = 60
+CONSOLE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """What a node is made of; fixed for its life."""
+
+    instance_id: str
+    image: str
+    hostname: str
+    private_ip: str
+    memory_mib: int
+    vcpus: int
+    public_keys: Sequence[str]
+    user_data: bytes
+
+
+class Listener(Protocol):
+    """Who wants to know what became of a node. Called from worker threads."""
+
+    def node_running(self) -> None:
+        """Init is up."""
+
+    def node_stopped(self, *, asked: bool) -> None:
+        """Init has ended; ``asked`` by StopInstances, else by the node itself."""
+
+    def node_gone(self) -> None:
+        """Container, addresses and files are away."""
+
+    def node_failed(self, reason: str) -> None:
+        """The node could not be started."""
+
+
+class Intent(Enum):
+    """What the API wants of a node."""
+
+    RUN = "run"
+    STOP = "stop"
+    TERMINATE = "terminate"
+
+
+class Node:
+    """One instance's container. ``lock`` is held while podman works on it."""
+
+    def __init__(self, spec: NodeSpec, listener: Listener) -> None:
+        """Note the node; nothing runs yet."""
+        self.spec = spec
+        self.listener = listener
+        self.public_ip: str | None = None
+        self.intent = Intent.RUN
+        self.boots = 0
+        self.lock = threading.Lock()
+        self._pidfd: int | None = None
+        self._pidfd_lock = threading.Lock()
+
+    def adopt(self, pid: int) -> int:
+        """Note the process that is the node's init now, return a descriptor that becomes readable when it ends."""
+        with self._pidfd_lock:
+            self._pidfd = os.pidfd_open(pid)
+            self.boots += 1
+            return self._pidfd
+
+    def send(self, number: int) -> None:
+        """Send init a signal; one that has ended needs none."""
+        with self._pidfd_lock:
+            if self._pidfd is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._pidfd, number)
+
+    def drop(self) -> None:
+        """Forget an init that has ended."""
+        with self._pidfd_lock:
+            if self._pidfd is not None:
+                os.close(self._pidfd)
+            self._pidfd = None
+
+
+class Nodes:
+    """All nodes of one local EC2."""
+
+    def __init__(self, settings: Settings, workers: int = 4) -> None:
+        """Start the worker threads and the one that watches for ends of init."""
+        self._settings = settings
+        self._nodes: dict[str, Node] = {}
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="node")
+        self._selector = selectors.DefaultSelector()
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+
+    def launch(self, spec: NodeSpec, public_ip: str | None, listener: Listener) -> None:
+        """Make a node and start it, in the background."""
+        node = self._nodes[spec.instance_id] = Node(spec, listener)
+        node.public_ip = public_ip
+        self._submit(self._boot, node, self._create)
+
+    def start(self, instance_id: str, public_ip: str | None) -> None:
+        """Start a stopped node, in the background."""
+        node = self._nodes[instance_id]
+        node.intent = Intent.RUN
+        node.public_ip = public_ip
+        self._submit(self._boot, node, self._start_container)
+
+    def stop(self, instance_id: str, *, force: bool = False) -> None:
+        """Shut a running node down; after STOP_SECONDS or with ``force`` the plug is pulled."""
+        node = self._nodes[instance_id]
+        node.intent = Intent.STOP
+        node.send(signal.SIGKILL if force else POWEROFF)
+        timer = threading.Timer(STOP_SECONDS, self._pull_plug, (node, node.boots))
+        timer.daemon = True
+        timer.start()
+
+    def reboot(self, instance_id: str) -> None:
+        """Have a running node reboot."""
+        self._nodes[instance_id].send(REBOOT)
+
+    def terminate(self, instance_id: str) -> None:
+        """Pull the plug and remove the node, in the background."""
+        node = self._nodes[instance_id]
+        node.intent = Intent.TERMINATE
+        node.send(signal.SIGKILL)
+        self._submit(self._remove, node)
+
+    def console(self, instance_id: str) -> str:
+        """Return the last 64 KiB that the node wrote to its console, also of a terminated one."""
+        return read_console(self._settings.node_dir(instance_id) / "console.log")
+
+    def _pull_plug(self, node: Node, boots: int) -> None:
+        """End a shutdown that takes too long; a node that has been started again meanwhile is left alone."""
+        if node.boots == boots:
+            node.send(signal.SIGKILL)
+
+    def _submit(self, job: Callable[..., None], node: Node, *args: object) -> None:
+        def logged() -> None:
+            try:
+                with node.lock:
+                    job(node, *args)
+            except Exception:
+                log.exception("%s: %s", node.spec.instance_id, job.__name__)
+
+        self._pool.submit(logged)
+
+    def _boot(self, node: Node, start: Callable[[Node], None]) -> None:
+        if node.intent is Intent.TERMINATE:
+            return
+        try:
+            network.attach(self._settings, node.spec.instance_id, node.spec.private_ip, node.public_ip)
+            start(node)
+            self._adopt(node)
+        except Exception as error:
+            log.exception("%s does not start", node.spec.instance_id)
+            self._detach(node)
+            node.listener.node_failed(str(error))
+        else:
+            node.listener.node_running()
+
+    def _create(self, node: Node) -> None:
+        spec, folder = node.spec, self._settings.node_dir(node.spec.instance_id)
+        write_seed(folder / "seed", spec.instance_id, spec.hostname, spec.public_keys, spec.user_data)
+        podman("run", "--detach", *container_options(self._settings, spec, folder), spec.image, "/sbin/init")
+
+    def _start_container(self, node: Node) -> None:
+        podman("start", self._settings.container(node.spec.instance_id))
+
+    def _adopt(self, node: Node) -> None:
+        """Wait until init takes signals and watch for its end."""
+        folder = self._settings.node_dir(node.spec.instance_id)
+        pid = int((folder / "pid").read_text(encoding="ascii"))
+        self._selector.register(node.adopt(pid), selectors.EVENT_READ, node)
+        deadline = time.monotonic() + INIT_SECONDS
+        while not takes_signal(pid, REBOOT):
+            if time.monotonic() > deadline:
+                raise LocalEC2Error(f"init is not up after {INIT_SECONDS} s")
+            time.sleep(0.02)
+
+    def _watch(self) -> None:
+        while True:
+            for key, _events in self._selector.select():
+                self._selector.unregister(key.fd)
+                node: Node = key.data
+                node.drop()
+                self._submit(self._ended, node)
+
+    def _ended(self, node: Node) -> None:
+        if node.intent is Intent.TERMINATE:
+            return
+        code = int(podman("wait", "--interval", "50ms", self._settings.container(node.spec.instance_id)))
+        public_ip = node.public_ip
+        self._detach(node)
+        if node.intent is Intent.RUN and code == REBOOTED:
+            node.public_ip = public_ip
+            self._boot(node, self._start_container)
+        else:
+            node.listener.node_stopped(asked=node.intent is Intent.STOP)
+
+    def _remove(self, node: Node) -> None:
+        podman("rm", "--force", "--ignore", "--time", "0", self._settings.container(node.spec.instance_id))
+        self._detach(node)
+        shutil.rmtree(self._settings.node_dir(node.spec.instance_id) / "seed", ignore_errors=True)
+        node.listener.node_gone()
+
+    def _detach(self, node: Node) -> None:
+        network.detach(self._settings, node.spec.instance_id, node.spec.private_ip, node.public_ip)
+        node.public_ip = None
+
+
+def container_options(settings: Settings, spec: NodeSpec, folder: Path) -> list[str]:
+    """Return the options of ``podman run``. No CAP_NET_ADMIN; SYS_BOOT tells a reboot from a poweroff."""
+    memory = f"{spec.memory_mib}m"
+    options = {
+        "name": settings.container(spec.instance_id),
+        "label": settings.label,
+        "network": f"ns:/run/netns/{settings.container(spec.instance_id)}",
+        "hostname": spec.hostname.split(".")[0],
+        "memory": memory,
+        "memory-swap": memory,
+        "systemd": "always",
+        "cap-add": "SYS_BOOT",
+        "pidfile": str(folder / "pid"),
+        "log-driver": "k8s-file",
+        "log-opt": f"path={folder / 'console.log'}",
+        "volume": f"{folder / 'seed'}:/var/lib/cloud/seed/nocloud:ro",
+    }
+    if spec.vcpus < (os.cpu_count() or 1):
+        options["cpus"] = str(spec.vcpus)
+    flags = ("--tty", "--no-hosts")
+    return [*flags, *(f"--{key}={value}" for key, value in options.items()), *limit_options()]
+
+
+def takes_signal(pid: int, number: int) -> bool:
+    """Tell whether a process has set up a way to get the signal (systemd blocks it and reads it from a descriptor)."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    masks = (int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigBlk", "SigCgt")))
+    return any(mask >> (number - 1) & 1 for mask in masks)
+
+
+def read_console(path: Path) -> str:
+    """Return the last CONSOLE_BYTES of text of a container's log (lines ``TIME stdout F|P TEXT``)."""
+    if not path.exists():
+        return ""
+    text = []
+    for line in path.read_bytes().decode(errors="replace").split("\n")[:-1]:
+        _time, _stream, tag, said = line.split(" ", 3)
+        text.append(said + ("\n" if tag == "F" else ""))
+    return "".join(text)[-CONSOLE_BYTES:]
+
+
+def remove_all(settings: Settings, names: Sequence[str]) -> None:
+    """Remove containers at once, whoever made them."""
+    if names:
+        podman("rm", "--force", "--ignore", "--time", "0", *names)
+    attempt("rm", "-rf", str(settings.run_dir / "nodes"))

@@ -1,0 +1,61 @@
+# Copyright (c) 2026, The sparkfleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The daemon: API server, nodes and mirror in one process. Started by ``up``, which sets moto's environment."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import sys
+import threading
+
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
+from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+
+from local_ec2 import amis
+from local_ec2.deviations import Cloud, install
+from local_ec2.mirror import http
+from local_ec2.nodes import Nodes
+from local_ec2.settings import REGION, Settings, mirror_dir
+
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings, image: str) -> None:
+    """Serve until SIGTERM."""
+    install(Cloud(settings, Nodes(settings), amis.bootable(image)))
+    if settings.mirror:
+        http.serve(settings, mirror_dir())
+    application = DomainDispatcherApplication(create_backend_app)
+    server = make_server("127.0.0.1", settings.port, application, threaded=True, request_handler=MotoRequestHandler)
+    # The first request of a region makes it; nobody shall have to wait for the usual one.
+    _ = ec2_backends[DEFAULT_ACCOUNT_ID][REGION]
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    settings.ready_file.touch()
+    log.info("local EC2 answers on %s", settings.endpoint)
+    server.serve_forever()
+
+
+def main() -> None:
+    """Run as ``python -m local_ec2.server NAME IMAGE``, holding the lock file."""
+    name, image = sys.argv[1:]
+    settings = Settings.load(name)
+    if settings is None:
+        sys.exit(f"there is no local EC2 {name}")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with settings.lock_file.open("w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        serve(settings, image)
+    # Worker threads may still wait for podman; what they wait for goes with ``down``.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

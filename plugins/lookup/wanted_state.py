@@ -1,0 +1,73 @@
+# Copyright (c) 2026, The sparkfleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: wanted_state
+author: The sparkfleet authors (@sparkfleet)
+version_added: 0.1.0
+short_description: A hash of everything that decides what a node is set up to
+description:
+  - Hashes the files of roles, and those of their settings that differ from the defaults because the inventory, the
+    playbook or the command line sets them. Equal hashes mean that walking the node again would change nothing, unless
+    somebody edited it by hand.
+options:
+  _terms:
+    description: Full names of the roles, in the order in which they are applied.
+    type: list
+    elements: str
+    required: true
+  extra:
+    description: Anything else that counts, such as the role of the node in the cluster.
+    type: raw
+"""
+
+EXAMPLES = r"""
+- name: Show the hash that this host should have
+  ansible.builtin.debug:
+    msg: "{{ lookup('sparkfleet.ec2.wanted_state', 'sparkfleet.ec2.common', 'sparkfleet.ec2.java', extra='worker') }}"
+"""
+
+RETURN = r"""
+_raw:
+  description: One sha256 in hex.
+  type: list
+  elements: str
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+from ansible.utils.collection_loader._collection_finder import _get_collection_role_path
+from ansible_collections.sparkfleet.ec2.plugins.plugin_utils._digest import state_digest
+
+
+class LookupModule(LookupBase):
+    """Hash roles and the variables that their argument_specs name."""
+
+    def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
+        """Return a list of one hash."""
+        self.set_options(var_options=variables, direct=kwargs)
+        paths = [self._role_path(name) for name in terms]
+        names = sorted({name for path in paths for name in self._settings(path)})
+        settings = {name: self._templar.template(variables[name]) for name in names if name in (variables or {})}
+        return [state_digest(paths, {"settings": settings, "extra": self.get_option("extra")})]
+
+    @staticmethod
+    def _role_path(name: str) -> Path:
+        """Return the folder of a role given by its full name."""
+        found = _get_collection_role_path(name)
+        if not found:
+            raise AnsibleLookupError(f"sparkfleet.ec2.wanted_state: no role {name}; give its full name")
+        return Path(found[1])
+
+    @staticmethod
+    def _settings(path: Path) -> list[str]:
+        """Return the names of the public variables of a role; none where it has no argument_specs."""
+        specs = path / "meta" / "argument_specs.yml"
+        return list(yaml.safe_load(specs.read_text())["argument_specs"]["main"]["options"]) if specs.exists() else []

@@ -1,0 +1,61 @@
+# Copyright (c) 2026, The sparkfleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What our modules that talk to AWS share.
+
+This module util is PRIVATE to the collection and may change without notice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+
+with contextlib.suppress(ImportError):  # AnsibleAWSModule says what is missing
+    from botocore import exceptions
+
+LOG_IN = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in again"
+EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
+INVALID = {"AuthFailure", "InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException"}
+FORBIDDEN = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
+
+
+def error_code(error: exceptions.ClientError) -> str:
+    """The API's name for the error, such as C(InvalidInstanceType)."""
+    return error.response.get("Error", {}).get("Code", "")
+
+
+def api_error_reason(error: exceptions.ClientError) -> str:
+    """What an error of the API means to a user, in one line."""
+    code = error_code(error)
+    if code in EXPIRED:
+        return f"the AWS credentials have expired ({code}); {LOG_IN}"
+    if code in INVALID:
+        return f"AWS does not accept the credentials ({code}); {LOG_IN}"
+    if code in FORBIDDEN:
+        return f"the AWS credentials do not allow ec2:{error.operation_name}; ask for that permission"
+    return f"{code}: {error.response.get('Error', {}).get('Message', '')}"
+
+
+def aws_reason(error: Exception) -> str:
+    """What went wrong with a call to AWS, and what would do, in one line. error: any of botocore's."""
+    if isinstance(error, exceptions.ClientError):
+        text = api_error_reason(error)
+    elif isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
+        text = f"there are no AWS credentials; {LOG_IN}"
+    elif isinstance(error, (exceptions.SSOError, exceptions.TokenRetrievalError, exceptions.CredentialRetrievalError)):
+        text = f"the AWS credentials cannot be had ({error}); {LOG_IN}"
+    else:
+        text = str(error)
+    return " ".join(text.split())
+
+
+@contextlib.contextmanager
+def failing_in_one_line(module: AnsibleAWSModule, action: str) -> Iterator[None]:
+    """Turn botocore's errors into the module's failure: "cannot <action>: <reason>"."""
+    try:
+        yield
+    except (exceptions.ClientError, exceptions.BotoCoreError) as error:
+        module.fail_json(msg=f"cannot {action}: {aws_reason(error)}")

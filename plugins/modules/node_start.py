@@ -1,0 +1,108 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The sparkfleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: node_start
+short_description: Start what a node of a cluster runs, wait until all of it answers, and note what was applied
+version_added: 0.1.0
+author: The sparkfleet authors (@sparkfleet)
+description:
+  - Starts the systemd targets of the node's roles and waits for every unit that they want.
+    A unit counts as active when its daemon answers, because the units wait for their port.
+  - Then, and only then, writes down what was applied, for M(sparkfleet.ec2.node_state_info) to read.
+  - If a unit does not come up, fails in one line that names it and the last words of its journal.
+options:
+  roles:
+    description: Roles that the node plays. Each stands for C(sparkfleet-<role>.target).
+    type: list
+    elements: str
+    required: true
+  hash:
+    description: What was applied, as M(sparkfleet.ec2.node_state_info) is to return it. Empty means unknown.
+    type: str
+    default: ""
+  timeout:
+    description: Seconds to wait for all units together.
+    type: int
+    default: 120
+attributes:
+  check_mode:
+    support: full
+    description: Says whether anything would have to be started or noted.
+"""
+
+EXAMPLES = r"""
+- name: Start what a worker runs
+  sparkfleet.ec2.node_start:
+    roles: [worker]
+"""
+
+RETURN = r"""
+started:
+  description: Units that were not active before.
+  returned: always
+  type: list
+  elements: str
+  sample: ["spark-worker.service"]
+"""
+
+import json
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkfleet.ec2.plugins.module_utils._node import APPLIED, inactive_units, read_applied
+
+
+def start(module: AnsibleModule, roles: list[str]) -> None:
+    """Start the targets and wait for their units; leave through fail_json if one stays down."""
+    deadline = time.monotonic() + module.params["timeout"]
+    module.run_command(["systemctl", "start", "--no-block", *(f"sparkfleet-{role}.target" for role in roles)])
+    while down := inactive_units(module, roles):
+        if time.monotonic() > deadline:
+            module.fail_json(msg="; ".join(f"{unit} does not run: {last_words(module, unit)}" for unit in down))
+        time.sleep(0.3)
+
+
+def last_words(module: AnsibleModule, unit: str) -> str:
+    """Return the last line that the unit itself wrote to the journal, or systemd about it."""
+    command = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=1", f"_SYSTEMD_UNIT={unit}"]
+    for arguments in (command, [*command[:-1], f"--unit={unit}"]):
+        _rc, out, _err = module.run_command(arguments)
+        if out.strip():
+            return out.strip()
+    return f"its journal is empty; see systemctl status {unit}"
+
+
+def note(applied: dict) -> None:
+    """Write down what was applied, in one go."""
+    part = APPLIED.with_suffix(".part")
+    part.write_text(json.dumps(applied, sort_keys=True) + "\n")
+    part.replace(APPLIED)
+
+
+def main() -> None:
+    """Start, wait and note."""
+    module = AnsibleModule(
+        argument_spec={
+            "roles": {"type": "list", "elements": "str", "required": True},
+            "hash": {"type": "str", "default": ""},
+            "timeout": {"type": "int", "default": 120},
+        },
+        supports_check_mode=True,
+    )
+    roles = module.params["roles"]
+    wanted = {"hash": module.params["hash"], "roles": roles}
+    down = inactive_units(module, roles)
+    changed = bool(down) or read_applied(APPLIED) != wanted
+    if changed and not module.check_mode:
+        start(module, roles)
+        note(wanted)
+    module.exit_json(changed=changed, started=down)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The sparkfleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: node_state_info
+short_description: Tell what a node of a cluster was last set up to, and whether all of it runs
+version_added: 0.1.0
+author: The sparkfleet authors (@sparkfleet)
+description:
+  - Reads C(/etc/os-release) and C(/etc/sparkfleet/applied.json), which the service phase leaves behind, and asks
+    systemd about the units that the node's targets want. One such question decides whether a node has to be walked
+    again.
+options: {}
+attributes:
+  check_mode:
+    support: full
+    description: Reads only.
+"""
+
+EXAMPLES = r"""
+- name: Ask the node what it is
+  sparkfleet.ec2.node_state_info:
+  register: node
+"""
+
+RETURN = r"""
+applied:
+  description: What the file holds; empty where the node was never set up or the file is damaged.
+  returned: always
+  type: dict
+  sample:
+    hash: 9f2c1b...
+    roles: [worker]
+distribution:
+  description: ID and VERSION_ID of the node's distribution.
+  returned: always
+  type: str
+  sample: debian 12
+inactive:
+  description: Units that the node's active targets want and that are not active, and the targets themselves.
+  returned: always
+  type: list
+  elements: str
+  sample: ["spark-worker.service"]
+"""
+
+import platform
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkfleet.ec2.plugins.module_utils._node import APPLIED, inactive_units, read_applied
+
+
+def main() -> None:
+    """Report; nothing is changed."""
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    applied = read_applied(APPLIED)
+    release = platform.freedesktop_os_release()
+    module.exit_json(
+        changed=False,
+        applied=applied,
+        distribution=f"{release['ID']} {release.get('VERSION_ID', '')}".strip(),
+        inactive=inactive_units(module, applied.get("roles", [])),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+# Copyright (c) 2026, The sparkfleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: what the list `components` means."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+COLLECTION = "sparkfleet.ec2"
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+PHASES = ("preflight", "install", "configure", "service", "validate", "run")
+HOSTS = ("all", "master", "workers")
+
+# Under every component; it is there without being asked for.
+FOUNDATION = "common"
+
+
+def known_components() -> list[str]:
+    """Return the names of our roles that a node can run: those with an install phase."""
+    names = (path.parents[1].name for path in ROLES.glob("*/tasks/install.yml"))
+    return sorted(name for name in names if name != FOUNDATION)
+
+
+def problem(entry: Any) -> str | None:
+    """Return why an entry of `components` will not do; None if it will."""
+    if isinstance(entry, str):
+        return None if entry in known_components() else _unknown(entry)
+    if not isinstance(entry, Mapping):
+        return f"components: got {entry!r}; give names, or dictionaries with role, phase and hosts"
+    role, phase, hosts = entry.get("role", ""), entry.get("phase", "service"), entry.get("hosts", "all")
+    reasons = {
+        "has an unknown key; give role, phase and hosts only": set(entry) - {"role", "phase", "hosts"},
+        "is no full name of a role; give one such as my.collection.role": not re.fullmatch(r"\w+\.\w+\.\w+", str(role)),
+        f'has the phase "{phase}"; give one of {", ".join(PHASES)}': phase not in PHASES,
+        f'has hosts "{hosts}"; give one of {", ".join(HOSTS)}': hosts not in HOSTS,
+    }
+    return next((f'components: "{role}" {reason}' for reason, holds in reasons.items() if holds), None)
+
+
+def _unknown(name: str) -> str:
+    """Return the line for a name that is no component."""
+    known = known_components()
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"give any of {', '.join(known)}"
+    return f'components: there is no component "{name}"; {hint}'
+
+
+def role_name(entry: str | Mapping[str, Any]) -> str:
+    """Return the full name of the role behind an entry."""
+    return f"{COLLECTION}.{entry}" if isinstance(entry, str) else str(entry["role"])
+
+
+def steps(components: Iterable[str | Mapping[str, Any]], phase: str, node_role: str) -> list[dict[str, str]]:
+    """Return what to include, in order, for one phase on a node of the role `master` or `worker`.
+
+    Each step is {"role": full name, "tasks_from": entry point}. One of our own roles without that phase is passed
+    over; a role of somebody else's is run whole in the phase that its entry names.
+    """
+    hosts = {"all", {"master": "master", "worker": "workers"}[node_role]}
+    found = []
+    for entry in [FOUNDATION, *components]:
+        if isinstance(entry, str):
+            if (ROLES / entry / "tasks" / f"{phase}.yml").exists():
+                found.append({"role": role_name(entry), "tasks_from": phase})
+        elif entry.get("phase", "service") == phase and entry.get("hosts", "all") in hosts:
+            found.append({"role": role_name(entry), "tasks_from": "main"})
+    return found

@@ -1,0 +1,374 @@
+# Copyright (c) 2026, The sparkfleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Local EC2 as its clients see it. Takes podman and root; runs beside a demo that is up."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+ROOT = Path(__file__).parents[3]
+NAME = "pytest"
+PUBLIC = IPv4Network("198.19.250.0/24")
+UP = ["up", "--port", "4980", "--vpc-cidr", "10.250.0.0/16", "--public-cidr", str(PUBLIC)]
+DEBIAN = "136693071363"
+CAP_NET_ADMIN = 12
+STATE_SECONDS = 30
+SSH_SECONDS = 60
+
+
+def command(*args: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m local_ec2``."""
+    return subprocess.run(
+        [sys.executable, "-m", "local_ec2", *args, "--name", NAME],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def wait_until(reached: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Return the first true value that ``reached`` gives."""
+    deadline = time.monotonic() + seconds
+    while not (value := reached()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
+    return value
+
+
+class Account:
+    """The account on local EC2, with one key pair."""
+
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        """Import a key and look up the image."""
+        self.environment = environment
+        self.folder = folder
+        self.ec2 = boto3.client(
+            "ec2",
+            endpoint_url=environment["AWS_ENDPOINT_URL"],
+            region_name=environment["AWS_REGION"],
+            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        )
+        self.key = folder / "id_ed25519"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
+        self.ec2.import_key_pair(KeyName="test", PublicKeyMaterial=self.key.with_suffix(".pub").read_bytes())
+        images = self.ec2.describe_images(Owners=[DEBIAN], Filters=[{"Name": "name", "Values": ["debian-12-amd64-*"]}])
+        self.images = sorted(images["Images"], key=lambda image: image["CreationDate"])
+
+    def run(self, count: int = 1, **parameters: Any) -> dict[str, Any]:
+        """Call RunInstances with what every test wants."""
+        usual = {"ImageId": self.images[-1]["ImageId"], "InstanceType": "m5.large", "KeyName": "test"}
+        return self.ec2.run_instances(MinCount=count, MaxCount=count, **(usual | parameters))
+
+    def get(self, instance_id: str) -> dict[str, Any]:
+        """Describe one instance."""
+        return self.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
+
+    def wait(self, instance_id: str, state: str) -> dict[str, Any]:
+        """Wait for a state, describe the instance in it."""
+        wait_until(
+            lambda: self.get(instance_id)["State"]["Name"] == state, STATE_SECONDS, f"{instance_id} is not {state}"
+        )
+        return self.get(instance_id)
+
+    def console(self, instance_id: str) -> str:
+        """Return the console's text."""
+        return self.ec2.get_console_output(InstanceId=instance_id)["Output"]
+
+    def host_keys(self, instance_id: str) -> list[str]:
+        """Return the SSH host keys that the instance printed on its console, [] before it has."""
+        found = re.search(
+            r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST KEY KEYS-----",
+            self.console(instance_id),
+            re.DOTALL,
+        )
+        return re.findall(r"(?:ssh|ecdsa)-\S+ \S+", found[1]) if found else []
+
+    def ssh(self, instance_id: str, *script: str, user: str = "admin") -> str:
+        """Run a command on the instance by its public address, its host key checked against the console's."""
+        keys = wait_until(lambda: self.host_keys(instance_id), SSH_SECONDS, f"{instance_id} shows its host keys")
+        address = self.get(instance_id)["PublicIpAddress"]
+        known_hosts = self.folder / f"known_hosts-{address}"
+        known_hosts.write_text("".join(f"{address} {key}\n" for key in keys), encoding="ascii")
+        options = [
+            f"UserKnownHostsFile={known_hosts}",
+            "StrictHostKeyChecking=yes",
+            "BatchMode=yes",
+            "ConnectTimeout=3",
+        ]
+        ssh = ["ssh", "-F", "none", "-i", str(self.key), *(f"-o{option}" for option in options), f"{user}@{address}"]
+
+        def attempt() -> subprocess.CompletedProcess[str] | None:
+            done = subprocess.run([*ssh, *script], capture_output=True, text=True, check=False)
+            assert "HOST IDENTIFICATION HAS CHANGED" not in done.stderr, done.stderr
+            return None if done.returncode == 255 else done
+
+        done = wait_until(attempt, SSH_SECONDS, f"{instance_id} answers ssh on {address}")
+        assert done.returncode == 0, done
+        return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    """Local EC2 up, down again after the last test."""
+    command("down")
+    started = command(*UP)
+    assert started.returncode == 0, started.stderr
+    shell = subprocess.run(["bash", "-c", f"{command('env').stdout}\nenv"], capture_output=True, text=True, check=True)
+    environment = dict(line.split("=", 1) for line in shell.stdout.splitlines() if "=" in line)
+    yield Account(environment, tmp_path_factory.mktemp("account"))
+    assert command("down").returncode == 0
+
+
+@pytest.fixture(scope="module")
+def pair(account: Account) -> list[str]:
+    """Two running instances, with user-data that leaves a trace and counts boots."""
+    user_data = (
+        "#cloud-config\nwrite_files: [{path: /etc/given, content: by user-data}]\nruncmd: ['echo once >> /etc/ran']\n"
+    )
+    instances = account.run(2, UserData=user_data)["Instances"]
+    assert [instance["State"]["Name"] for instance in instances] == ["pending", "pending"]
+    ids = [instance["InstanceId"] for instance in instances]
+    for instance_id in ids:
+        account.wait(instance_id, "running")
+    return ids
+
+
+def containers() -> set[str]:
+    """Return the ids of the instances that have a container."""
+    done = subprocess.run(
+        ["podman", "ps", "-a", "--filter", f"label=sparkfleet.local-ec2={NAME}", "--format", "{{.Names}}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {name.removeprefix(f"{NAME}-") for name in done.stdout.split()}
+
+
+def routes() -> list[str]:
+    """Return the host's routes that lead to public addresses of ours."""
+    shown = subprocess.run(["ip", "-json", "route"], capture_output=True, text=True, check=True).stdout
+    to = (route["dst"] for route in json.loads(shown) if route["dst"] != "default" and "type" not in route)
+    return [destination for destination in to if IPv4Network(destination).subnet_of(PUBLIC)]
+
+
+def test_second_up_says_so(account: Account) -> None:
+    started = time.monotonic()
+    again = command(*UP)
+    assert again.returncode == 0
+    assert "up already" in again.stdout
+    assert time.monotonic() - started < 2
+
+
+def test_newest_image_is_the_one_that_boots(account: Account) -> None:
+    older, newest = account.images
+    assert newest["Name"] == "debian-12-amd64-20261015-2264"
+    assert newest["RootDeviceName"] == "/dev/xvda"
+    with pytest.raises(ClientError, match="InvalidAMIID.NotFound"):
+        account.run(ImageId=older["ImageId"])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code"),
+    [
+        ({"InstanceType": "m5.huge"}, "InvalidInstanceType"),
+        ({"InstanceType": "m6g.large"}, "InvalidParameterValue"),
+        ({"KeyName": "absent"}, "InvalidKeyPair.NotFound"),
+        ({"SecurityGroupIds": ["sg-0123456789abcdef0"]}, "InvalidGroup.NotFound"),
+        ({"UserData": "x" * 20000}, "InvalidParameterValue"),
+        ({"DryRun": True}, "DryRunOperation"),
+    ],
+)
+def test_refused_launch_leaves_nothing(account: Account, parameters: dict[str, Any], code: str) -> None:
+    before = account.ec2.describe_instances()["Reservations"]
+    with pytest.raises(ClientError, match=code):
+        account.run(**parameters)
+    assert len(account.ec2.describe_instances()["Reservations"]) == len(before)
+
+
+def test_boots_like_a_debian_instance(account: Account, pair: list[str]) -> None:
+    node = account.get(pair[0])
+    assert account.ssh(pair[0], "hostname") == f"ip-{node['PrivateIpAddress'].replace('.', '-')}"
+    assert account.ssh(pair[0], "cat /etc/given") == "by user-data"
+    assert account.ssh(pair[0], "sudo -n id -u") == "0"
+    assert 'VERSION_ID="12"' in account.ssh(pair[0], "cat /etc/os-release")
+    assert account.ssh(pair[0], "cloud-init status --wait >/dev/null; systemctl is-system-running --wait") == "running"
+    assert "disabled" in account.ssh(pair[0], "sudo grep ^admin: /etc/shadow | grep -q '^admin:!' && echo disabled")
+
+
+def test_node_has_the_limits_of_its_type(account: Account, pair: list[str]) -> None:
+    files = "/sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes"
+    assert account.ssh(pair[0], f"cat {files} 2>/dev/null || true") == str(8 << 30)
+    capabilities = int(account.ssh(pair[0], "sudo awk '/CapBnd/ {print $2}' /proc/self/status"), 16)
+    assert not capabilities >> CAP_NET_ADMIN & 1
+
+
+def test_node_knows_its_private_address_only(account: Account, pair: list[str]) -> None:
+    node = account.get(pair[0])
+    assert account.ssh(pair[0], "hostname -I") == node["PrivateIpAddress"]
+    assert IPv4Address(node["PublicIpAddress"]) in PUBLIC
+    assert node["PublicDnsName"] == node["PublicIpAddress"]
+
+
+@pytest.mark.parametrize("kind", ["PrivateIpAddress", "PublicIpAddress"])
+def test_nodes_reach_each_other(account: Account, pair: list[str], kind: str) -> None:
+    for target in pair:
+        address = account.get(target)[kind]
+        assert account.ssh(pair[0], f"timeout 5 bash -c 'read -r line </dev/tcp/{address}/22; echo $line'").startswith(
+            "SSH-2.0"
+        )
+
+
+def test_metadata_address_leads_nowhere(account: Account, pair: list[str]) -> None:
+    assert account.ssh(pair[0], "curl -s -m 5 -o /dev/null http://169.254.169.254/; echo $?") == "7"
+    assert "unreachable" in account.ssh(pair[0], "ip route get 169.254.169.254 2>&1 || true")
+
+
+def test_mirror_serves_what_its_checksum_says(account: Account, pair: list[str]) -> None:
+    url = f"{account.environment['SPARKFLEET_MIRROR']}/spark/spark-4.2.1/spark-4.2.1-bin-hadoop3.tgz"
+    assert account.ssh(pair[0], f"cd /tmp && curl -sSfO {url} && curl -sSf {url}.sha512 | sha512sum -c").endswith("OK")
+    assert account.ssh(pair[0], f"curl -s -o /dev/null -w '%{{http_code}}' {url}.absent") == "404"
+
+
+def test_client_token_launches_once(account: Account) -> None:
+    token = str(uuid.uuid4())
+    first = account.run(ClientToken=token)
+    instance_id = first["Instances"][0]["InstanceId"]
+    account.wait(instance_id, "running")
+    again = account.run(ClientToken=token)
+    assert again["ReservationId"] == first["ReservationId"]
+    assert [(i["InstanceId"], i["State"]["Name"]) for i in again["Instances"]] == [(instance_id, "running")]
+    assert account.get(instance_id)["ClientToken"] == token
+    with pytest.raises(ClientError, match="IdempotentParameterMismatch"):
+        account.run(ClientToken=token, InstanceType="m5.xlarge")
+    account.ec2.terminate_instances(InstanceIds=[instance_id])
+    account.wait(instance_id, "terminated")
+    after = account.run(ClientToken=token)["Instances"]
+    assert [(i["InstanceId"], i["State"]["Name"]) for i in after] == [(instance_id, "terminated")]
+
+
+def test_stop_and_start(account: Account, pair: list[str]) -> None:
+    instance_id = pair[0]
+    before, keys = account.get(instance_id), account.host_keys(instance_id)
+    account.ssh(instance_id, "touch ~/kept")
+    account.ec2.stop_instances(InstanceIds=[instance_id])
+    stopped = account.wait(instance_id, "stopped")
+    assert "PublicIpAddress" not in stopped
+    assert stopped["PrivateIpAddress"] == before["PrivateIpAddress"]
+    assert before["PublicIpAddress"] not in routes()
+    account.ec2.start_instances(InstanceIds=[instance_id])
+    after = account.wait(instance_id, "running")
+    assert after["PrivateIpAddress"] == before["PrivateIpAddress"]
+    assert after["PublicIpAddress"] not in (before["PublicIpAddress"], None)
+    assert after["LaunchTime"] > before["LaunchTime"]
+    assert account.ssh(instance_id, "ls ~/kept; cat /etc/ran").endswith("kept\nonce")
+    assert account.host_keys(instance_id) == keys
+
+
+@pytest.mark.parametrize("by", ["api", "itself"])
+def test_reboot(account: Account, pair: list[str], by: str) -> None:
+    instance_id = pair[1]
+    before = account.get(instance_id)
+    boot = account.ssh(instance_id, "systemctl show --value -p UserspaceTimestampMonotonic")
+    if by == "api":
+        account.ec2.reboot_instances(InstanceIds=[instance_id])
+    else:
+        account.ssh(instance_id, "sudo systemd-run -q --on-active=1 systemctl reboot")
+    wait_until(
+        lambda: account.ssh(instance_id, "systemctl show --value -p UserspaceTimestampMonotonic") != boot, 30, "reboot"
+    )
+    after = account.get(instance_id)
+    assert after["State"]["Name"] == "running"
+    assert after["PublicIpAddress"] == before["PublicIpAddress"]
+    assert account.ssh(instance_id, "cat /etc/ran") == "once"
+
+
+def test_poweroff_inside_stops_the_instance(account: Account, pair: list[str]) -> None:
+    account.ssh(pair[1], "sudo systemd-run -q --on-active=1 systemctl poweroff")
+    stopped = account.wait(pair[1], "stopped")
+    assert stopped["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
+    account.ec2.start_instances(InstanceIds=[pair[1]])
+    account.wait(pair[1], "running")
+    assert account.ssh(pair[1], "true") == ""
+
+
+def test_states_that_refuse(account: Account, pair: list[str]) -> None:
+    account.ec2.stop_instances(InstanceIds=[pair[1]])
+    for call in (account.ec2.start_instances, account.ec2.reboot_instances):
+        with pytest.raises(ClientError, match="IncorrectInstanceState"):
+            call(InstanceIds=[pair[1]])
+    account.wait(pair[1], "stopped")
+
+
+def test_security_group_in_use_stays(account: Account) -> None:
+    group = account.ec2.create_security_group(GroupName="used", Description="used")["GroupId"]
+    instance_id = account.run(SecurityGroupIds=[group])["Instances"][0]["InstanceId"]
+    with pytest.raises(ClientError, match="DependencyViolation"):
+        account.ec2.delete_security_group(GroupId=group)
+    account.ec2.terminate_instances(InstanceIds=[instance_id])
+    account.wait(instance_id, "terminated")
+    account.ec2.delete_security_group(GroupId=group)
+
+
+def test_terminate_leaves_nothing(account: Account) -> None:
+    instance_id = account.run()["Instances"][0]["InstanceId"]
+    running = account.wait(instance_id, "running")
+    assert running["PublicIpAddress"] in {route.removesuffix("/32") for route in routes()}
+    account.ec2.terminate_instances(InstanceIds=[instance_id])
+    gone = account.wait(instance_id, "terminated")
+    assert "PublicIpAddress" not in gone
+    assert "PrivateIpAddress" not in gone
+    assert instance_id not in containers()
+    assert running["PublicIpAddress"] not in {route.removesuffix("/32") for route in routes()}
+    assert not Path(f"/run/netns/{NAME}-{instance_id}").exists()
+    assert not account.ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [instance_id]}])[
+        "Volumes"
+    ]
+    interfaces = account.ec2.describe_network_interfaces()["NetworkInterfaces"]
+    assert running["PrivateIpAddress"] not in {interface["PrivateIpAddress"] for interface in interfaces}
+
+
+def test_no_strangers_addresses(account: Account) -> None:
+    with pytest.raises(ClientError, match="UnsupportedOperation"):
+        account.ec2.allocate_address(Domain="vpc")
+
+
+def test_status_names_the_nodes(account: Account, pair: list[str]) -> None:
+    shown = command("status")
+    assert shown.returncode == 0
+    assert re.search(rf"{pair[0]} .*running.*MiB", shown.stdout)
+    assert "Reached target" in command("logs", pair[0]).stdout
+
+
+# The last one: the account is gone after it.
+def test_up_after_a_crash_clears_up(account: Account, pair: list[str]) -> None:
+    server = int(Path(f"/run/sparkfleet-local-ec2/{NAME}/server.lock").read_text(encoding="ascii"))
+    os.kill(server, 9)
+    wait_until(lambda: command("status").returncode == 3, 5, "status says down")
+    assert containers() >= set(pair)
+    again = command(*UP)
+    assert again.returncode == 0, again.stderr
+    assert "its account is gone, 2 node(s) removed" in again.stdout
+    assert not containers()
+    assert not routes()
+    started = time.monotonic()
+    assert command("down").returncode == 0
+    assert time.monotonic() - started < 10
+    assert not subprocess.run(["ip", "link", "show", f"sf-{NAME}"], capture_output=True, check=False).stdout
+    assert command("env").returncode == 1
