@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from ipaddress import IPv4Address, IPv4Network
+from itertools import chain
 
 
 class AddressError(Exception):
@@ -34,7 +35,7 @@ class AddressPool:
         self._check(subnet)
         with self._lock:
             first = self._last.get(subnet, usable.start - 1) + 1
-            for offset in (*range(first, usable.stop), *range(usable.start, first)):
+            for offset in chain(range(first, usable.stop), range(usable.start, first)):
                 if subnet[offset] not in self._taken:
                     self._taken.add(subnet[offset])
                     self._last[subnet] = offset

@@ -53,8 +53,17 @@ def running(name: str) -> Settings | None:
 
 
 def up(settings: Settings, say: Say) -> None:
-    """Check, make what is missing, start the server, wait until it answers."""
+    """Check, make what is missing, start the server, wait until it answers. One at a time on a host."""
     host.check_tools()
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with (cache_dir() / "lock").open("w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not running(settings.name):
+            _up(settings, say)
+    say(f"local EC2 {settings.name} answers on {settings.endpoint}")
+
+
+def _up(settings: Settings, say: Say) -> None:
     if Settings.load(settings.name):
         count = down(Settings.load(settings.name) or settings)
         say(f"an earlier run of {settings.name} ended without `down`: its account is gone, {count} node(s) removed")
@@ -63,14 +72,11 @@ def up(settings: Settings, say: Say) -> None:
     settings.save()
     network.up(settings)
     _start_server(settings, node_image)
-    say(f"local EC2 {settings.name} answers on {settings.endpoint}")
 
 
 def _provide(settings: Settings, say: Say) -> str:
     """Make the image and the mirror's archives where they are missing, side by side; return the image's name."""
-    cache_dir().mkdir(parents=True, exist_ok=True)
-    with (cache_dir() / "lock").open("w", encoding="ascii") as lock, ThreadPoolExecutor(2) as pool:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with ThreadPoolExecutor(1) as pool:
         made_image = pool.submit(_image, say)
         if settings.mirror:
             for archive in ARCHIVES:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
@@ -20,6 +21,7 @@ from moto.core.types import Base64EncodedString
 from moto.core.utils import utcnow
 from moto.ec2.exceptions import DependencyViolationError, EC2ClientError, InvalidAMIIdError
 from moto.ec2.models import (
+    amis,
     elastic_ip_addresses,
     elastic_network_interfaces,
     instances,
@@ -33,6 +35,7 @@ from moto.ec2.responses.general import General
 from moto.ec2.responses.instances import InstanceResponse
 
 from local_ec2.addresses import AddressError, AddressPool
+from local_ec2.network import mac
 from local_ec2.nodes import Nodes, NodeSpec
 from local_ec2.settings import Settings
 from local_ec2.tokens import TokenMismatchError, TokenStore
@@ -41,6 +44,7 @@ STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "s
 # What moto notes for a request without a client token.
 NO_TOKEN = "ABCDE"  # noqa: S105
 USER_DATA_BYTES = 16 * 1024
+ROOT_GIB, ROOT_TYPE = 8, "gp3"
 
 
 @dataclass
@@ -53,7 +57,8 @@ class Cloud:
     tokens: TokenStore = field(default_factory=TokenStore)
 
     def __post_init__(self) -> None:
-        """Make the pools that all regions share: there is one machine behind them."""
+        """Make what all regions share: there is one machine behind them."""
+        self.launching = threading.Lock()
         self.private = AddressPool(self.settings.vpc_cidr)
         self.public = AddressPool(self.settings.public_cidr)
 
@@ -65,6 +70,7 @@ def install(cloud: Cloud) -> None:
     _install_addresses(cloud)
     _install_run_instances(cloud)
     _install_console(cloud)
+    _install_images()
     _install_dependencies()
 
 
@@ -85,11 +91,14 @@ class NodeInstance(instances.Instance):
         super().__init__(*args, **kwargs)
         self.has_run = False
         self._become("pending")
+        # EC2 shows the groups of the first interface; moto only those named for the instance itself.
+        self.security_groups = list(self.nics[0]._group_set)
         if self.client_token == NO_TOKEN:
             self.client_token = ""
         given = {nic.get("NetworkInterfaceId") for nic in kwargs.get("nics") or ()}
         for nic in self.nics.values():
             nic.delete_on_termination = nic.delete_on_termination or nic.id not in given
+            nic.mac_address = mac(str(nic.private_ip_address))
 
     def _become(self, state: str) -> None:
         self._state = instances.InstanceState(state, STATES[state])
@@ -99,8 +108,9 @@ class NodeInstance(instances.Instance):
         return EC2ClientError("IncorrectInstanceState", message)
 
     def setup_defaults(self) -> None:
-        """Attach the root volume under the image's root device name (moto: always /dev/sda1)."""
-        volume = self.ec2_backend.create_volume(size=8, zone_name=self._placement.zone)
+        """Attach the image's root volume by its device name (moto: always 8 GiB of standard as /dev/sda1)."""
+        zone = self._placement.zone
+        volume = self.ec2_backend.create_volume(size=ROOT_GIB, zone_name=zone, volume_type=ROOT_TYPE)
         self.ec2_backend.attach_volume(volume.id, self.id, self.root_device_name, True)
 
     def node_spec(self) -> NodeSpec:
@@ -312,7 +322,14 @@ def _install_run_instances(cloud: Cloud) -> None:
         template = kwargs.get("launch_template")
         ami = image_id or (backend._get_template_from_args(template).image_id if template else None)
         check_launchable(cloud, ami, kwargs["instance_type"], user_data)
-        reservation = launch(backend, image_id, count, user_data, names, **kwargs)
+        choose_subnet(backend, kwargs)
+        with cloud.launching:
+            known = set(backend.reservations)
+            try:
+                reservation = launch(backend, image_id, count, user_data, names, **kwargs)
+            except Exception:
+                forget(backend, set(backend.reservations) - known)
+                raise
         for instance in reservation.instances:
             cloud.nodes.launch(instance.node_spec(), instance.public_ip, instance)
         return reservation
@@ -321,6 +338,22 @@ def _install_run_instances(cloud: Cloud) -> None:
     launch = replace(instances.InstanceBackend, "run_instances", run_instances)
     # moto calls every instance in an answer to RunInstances pending; with a token it may be in any state.
     del EC2BaseResponse.RESPONSE_KEY_PATH_TO_TRANSFORMER["RunInstances.Reservation.Instances.Instance.State"]
+
+
+def forget(backend: Any, reservations: set[str]) -> None:
+    """Undo launches that failed half-way; EC2 launches all or nothing, moto leaves what it has made so far."""
+    for reservation in reservations:
+        for instance in backend.reservations.pop(reservation).instances:
+            instance.node_gone()
+
+
+def choose_subnet(backend: Any, launch: dict[str, Any]) -> None:
+    """Launch into the zone's default subnet when none is named (moto then gives addresses of none)."""
+    named = [launch.get("subnet_id"), *(nic.get("SubnetId") for nic in launch.get("nics") or ())]
+    if not any(named):
+        zone = launch.get("placement") or f"{backend.region_name}a"
+        default = backend.get_default_subnets().get(zone)
+        launch["subnet_id"] = default.id if default else None
 
 
 def check_launchable(cloud: Cloud, ami: str | None, instance_type: str, user_data: Base64EncodedString | None) -> None:
@@ -347,6 +380,16 @@ def _install_console(cloud: Cloud) -> None:
         return ActionResult({"InstanceId": instance.id, "Timestamp": utcnow(), "Output": output})
 
     replace(General, "get_console_output", get_console_output)
+
+
+def _install_images() -> None:
+    """DescribeImages: a root volume as Debian's images have it (moto: 15 GiB of standard that outlive the instance)."""
+
+    def block_device_mappings(image: Any) -> list[dict[str, Any]]:
+        ebs = {"VolumeSize": ROOT_GIB, "VolumeType": ROOT_TYPE, "DeleteOnTermination": True, "Encrypted": False}
+        return [{"DeviceName": image.root_device_name, "Ebs": {**ebs, "SnapshotId": image.ebs_snapshot.id}}]
+
+    replace(amis.Ami, "block_device_mappings", property(block_device_mappings))
 
 
 def _install_dependencies() -> None:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from collections.abc import Iterator
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from local_ec2.run import CommandError, attempt, run
@@ -38,8 +39,8 @@ table ip {link} {{
     }}
     chain postrouting {{
         type nat hook postrouting priority 100;
-        iifname "{link}" ct original ip daddr {public} snat to ip saddr map @public_of
-        iifname "{link}" oifname != "{link}" masquerade
+        ct original ip daddr {public} snat to ip saddr map @public_of
+        ip saddr {private} oifname != "{link}" masquerade
     }}
     chain forward {{
         type filter hook forward priority 0;
@@ -63,7 +64,14 @@ def conflict(ours: IPv4Network, routes: list[dict[str, str]], own_link: str) -> 
 
 
 def check_conflicts(settings: Settings) -> None:
-    """Refuse subnets that the host reaches elsewhere already."""
+    """Refuse subnets that the host reaches elsewhere already, and ports that somebody listens on."""
+    for port in (settings.port, settings.mirror_port):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise LocalEC2Error(f"port {port} of 127.0.0.1 is taken ({error}): choose another --port") from error
     routes = json.loads(run("ip", "-4", "-json", "route", "show"))
     for option in ("vpc_cidr", "public_cidr"):
         ours = getattr(settings, option)
@@ -75,12 +83,12 @@ def check_conflicts(settings: Settings) -> None:
 def up(settings: Settings) -> None:
     """Make bridge and gateway; what is there of an earlier run is replaced."""
     down(settings)
-    link, public = settings.link, str(settings.public_cidr)
+    link, private, public = settings.link, str(settings.vpc_cidr), str(settings.public_cidr)
     run("ip", "link", "add", link, "type", "bridge")
     run("ip", "address", "add", f"{settings.gateway}/{settings.vpc_cidr.prefixlen}", "dev", link)
     run("ip", "link", "set", link, "up")
     run("ip", "route", "add", "unreachable", public, "metric", LAST_METRIC)
-    run("nft", "-f", "-", stdin=GATEWAY.format(link=link, public=public))
+    run("nft", "-f", "-", stdin=GATEWAY.format(link=link, private=private, public=public))
     if FORWARDING.read_text(encoding="ascii").strip() != "1":
         FORWARDING.write_text("1", encoding="ascii")
     for rule in _firewall_rules(link):
@@ -120,7 +128,7 @@ def attach(settings: Settings, instance_id: str, private_ip: str, public_ip: str
     veth = _veth(instance_id)
     setup = [
         f"netns add {namespace}",
-        f"link add {veth} type veth peer name eth0 netns {namespace}",
+        f"link add {veth} type veth peer name eth0 address {mac(private_ip)} netns {namespace}",
         f"link set {veth} master {settings.link} up",
     ]
     inside = [
@@ -132,6 +140,8 @@ def attach(settings: Settings, instance_id: str, private_ip: str, public_ip: str
     ]
     if public_ip:
         setup.append(f"route add {public_ip} dev {settings.link} src {settings.gateway}")
+        # Its own public address, which the host could only send back with itself as the source.
+        inside.append(f"route add local {public_ip} dev lo table local")
         _translate(settings, "add", private_ip, public_ip)
     run("ip", "-batch", "-", stdin="\n".join(setup))
     run("ip", "-netns", namespace, "-batch", "-", stdin="\n".join(inside))
@@ -156,6 +166,11 @@ def _translate(settings: Settings, verb: str, private_ip: str, public_ip: str) -
     maps = (("private_of", public_ip, private_ip), ("public_of", private_ip, public_ip))
     script = (f"{verb} element ip {settings.link} {name} {{ {key} : {value} }}" for name, key, value in maps)
     run("nft", "-f", "-", stdin="\n".join(script))
+
+
+def mac(private_ip: str) -> str:
+    """Return the hardware address that goes with a private address: neighbours remember the pair over a restart."""
+    return ":".join(f"{part:02x}" for part in (0x0A, 0xFF, *IPv4Address(private_ip).packed))
 
 
 def _veth(instance_id: str) -> str:

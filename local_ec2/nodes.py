@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Protocol
 
 from local_ec2 import network
-from local_ec2.podman import limit_options, podman
+from local_ec2.podman import limit_options, podman, remove
 from local_ec2.run import attempt
 from local_ec2.seed import write_seed
 from local_ec2.settings import LocalEC2Error, Settings
@@ -208,10 +208,12 @@ class Nodes:
         pid = int((folder / "pid").read_text(encoding="ascii"))
         self._selector.register(node.adopt(pid), selectors.EVENT_READ, node)
         deadline = time.monotonic() + INIT_SECONDS
-        while not takes_signal(pid, REBOOT):
-            if time.monotonic() > deadline:
-                raise LocalEC2Error(f"init is not up after {INIT_SECONDS} s")
-            time.sleep(0.02)
+        # An init that has ended by now is for the watcher to deal with.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            while not takes_signal(pid, REBOOT):
+                if time.monotonic() > deadline:
+                    raise LocalEC2Error(f"init is not up after {INIT_SECONDS} s")
+                time.sleep(0.02)
 
     def _watch(self) -> None:
         while True:
@@ -234,7 +236,7 @@ class Nodes:
             node.listener.node_stopped(asked=node.intent is Intent.STOP)
 
     def _remove(self, node: Node) -> None:
-        podman("rm", "--force", "--ignore", "--time", "0", self._settings.container(node.spec.instance_id))
+        remove(self._settings.container(node.spec.instance_id))
         self._detach(node)
         shutil.rmtree(self._settings.node_dir(node.spec.instance_id) / "seed", ignore_errors=True)
         node.listener.node_gone()
@@ -263,8 +265,9 @@ def container_options(settings: Settings, spec: NodeSpec, folder: Path) -> list[
     }
     if spec.vcpus < (os.cpu_count() or 1):
         options["cpus"] = str(spec.vcpus)
-    flags = ("--tty", "--no-hosts")
-    return [*flags, *(f"--{key}={value}" for key, value in options.items()), *limit_options()]
+    # podman would put these on a tmpfs, where they take memory and do not outlive a stop.
+    disks = ("--volume=/tmp", "--volume=/var/log/journal")
+    return ["--tty", "--no-hosts", *disks, *(f"--{key}={value}" for key, value in options.items()), *limit_options()]
 
 
 def takes_signal(pid: int, number: int) -> bool:
@@ -288,5 +291,5 @@ def read_console(path: Path) -> str:
 def remove_all(settings: Settings, names: Sequence[str]) -> None:
     """Remove containers at once, whoever made them."""
     if names:
-        podman("rm", "--force", "--ignore", "--time", "0", *names)
+        remove(*names)
     attempt("rm", "-rf", str(settings.run_dir / "nodes"))

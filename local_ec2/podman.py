@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import resource
 import shutil
+import time
 from functools import cache
 from pathlib import Path
 
-from local_ec2.run import run
+from local_ec2.run import CommandError, run
 
 CAP_SYS_RESOURCE = 24
 
@@ -53,6 +54,19 @@ def command(*args: str) -> list[str]:
 def podman(*args: str) -> str:
     """Run ``podman ARGS``, return what it prints; raise CommandError when it fails."""
     return run(*command(*args)).strip()
+
+
+def remove(*names: str) -> None:
+    """Remove containers at once, running or not; what is not there is no error."""
+    for attempts_left in (2, 1, 0):
+        try:
+            podman("rm", "--force", "--ignore", "--volumes", "--time", "0", *names)
+            return
+        except CommandError:
+            # podman stumbles over a container that ends while it looks at it.
+            if not attempts_left:
+                raise
+            time.sleep(0.2)
 
 
 def containers(label: str) -> list[str]:

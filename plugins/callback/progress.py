@@ -392,7 +392,7 @@ class ProgressCallback(DefaultCallback):
         self._display.display(total, color=C.COLOR_ERROR if bad else C.COLOR_OK)
 
 
-class CallbackModule(DefaultCallback if Display().verbosity else ProgressCallback):
+class CallbackModule(DefaultCallback if Display().verbosity else ProgressCallback):  # type: ignore[misc]  # chosen as it loads
     """With -v the default callback as it is: whoever asks for detail gets all of it."""
 
     CALLBACK_VERSION = 2.0

@@ -316,7 +316,8 @@ class InventoryModule(AWSInventoryBase):
         self.inventory.set_variable("all", "sparkfleet_cluster", selected)
         self.inventory.set_variable("all", "sparkfleet_clusters", seen)
         self.inventory.set_variable("all", "sparkfleet_state_dir", str(self._state_dir()))
-        for group in ("nodes", "master", "workers", "stopped"):
+        # The last is for the playbooks, which fill it as they go: a group that exists is matched without a warning.
+        for group in ("nodes", "master", "workers", "stopped", "sparkfleet_walk"):
             self.inventory.add_group(group)
         self.inventory.add_child("nodes", "master")
         self.inventory.add_child("nodes", "workers")

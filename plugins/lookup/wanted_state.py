@@ -52,10 +52,11 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
         """Return a list of one hash."""
+        variables = variables or {}
         self.set_options(var_options=variables, direct=kwargs)
         paths = [self._role_path(name) for name in terms]
         names = sorted({name for path in paths for name in self._settings(path)})
-        settings = {name: self._templar.template(variables[name]) for name in names if name in (variables or {})}
+        settings = {name: self._templar.template(variables[name]) for name in names if name in variables}
         return [state_digest(paths, {"settings": settings, "extra": self.get_option("extra")})]
 
     @staticmethod

@@ -6,11 +6,32 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
 APPLIED = Path("/etc/sparkfleet/applied.json")
+VALIDATED = Path("/etc/sparkfleet/validated")
+BOOT_UNIT = "sparkfleet-node.service"
+
+
+@dataclass
+class Unit:
+    """A systemd unit. `since`: when it was started, in seconds of the epoch, 0 if it was not."""
+
+    name: str
+    active: bool
+    since: float
+    watched: list[Path]
+
+    def stale(self) -> bool:
+        """Tell whether something that it reads at its start changed after that."""
+        return self.active and any(changed_at(path) > self.since for path in self.watched)
 
 
 def read_applied(path: Path) -> dict:
@@ -22,12 +43,45 @@ def read_applied(path: Path) -> dict:
     return applied if isinstance(applied, dict) else {}
 
 
-def inactive_units(module: AnsibleModule, roles: list[str]) -> list[str]:
-    """Return the targets of the roles, and the units they want, that are not active."""
-    if not roles:
-        return []
-    targets = [f"sparkfleet-{role}.target" for role in roles]
-    _rc, wants, _err = module.run_command(["systemctl", "show", "--property=Wants", "--value", *targets])
-    units = sorted({*targets, *wants.split()})
-    _rc, states, _err = module.run_command(["systemctl", "is-active", *units])
-    return [unit for unit, state in zip(units, states.split(), strict=True) if state != "active"]
+def changed_at(path: Path) -> float:
+    """Return when a path, or anything in it if it is a directory, last changed; links count themselves."""
+    times = (entry.lstat().st_mtime for entry in [path, *tree(path)] if entry.exists() or entry.is_symlink())
+    return max(times, default=0.0)
+
+
+def tree(path: Path) -> Iterator[Path]:
+    """Yield what a directory holds, at any depth; follows no link."""
+    for folder, folders, files in os.walk(path) if not path.is_symlink() else ():
+        yield from (Path(folder, name) for name in [*folders, *files])
+
+
+def targets(roles: Iterable[str]) -> list[str]:
+    """Return the names of the targets of the roles."""
+    return [f"sparkfleet-{role}.target" for role in roles]
+
+
+def units(module: AnsibleModule, roles: list[str]) -> list[Unit]:
+    """Return the boot unit, the targets of the roles and the units that they want."""
+    _rc, wants, _err = module.run_command(["systemctl", "show", "--property=Wants", "--value", *targets(roles)])
+    names = [BOOT_UNIT, *targets(roles), *sorted(set(wants.split()) - {BOOT_UNIT})]
+    properties = "--property=Id,ActiveState,FragmentPath,ActiveEnterTimestampMonotonic,InactiveExitTimestampMonotonic"
+    _rc, out, _err = module.run_command(["systemctl", "show", properties, *names])
+    return [parse(block) for block in out.strip().split("\n\n")]
+
+
+def parse(block: str) -> Unit:
+    """Return the unit that a block of `systemctl show` describes."""
+    shown = dict(line.split("=", 1) for line in block.splitlines())
+    started = int(shown["InactiveExitTimestampMonotonic"] or 0) / 1e6
+    since = time.time() - (time.monotonic() - started) if started else 0.0
+    path = Path(shown["FragmentPath"])
+    # A target reads nothing.
+    paths = watched(path) if path.suffix == ".service" else []
+    return Unit(shown["Id"], shown["ActiveState"] == "active", since, paths)
+
+
+def watched(unit_file: Path) -> list[Path]:
+    """Return the unit's own file and the paths of its line `Watch=`, which only we read."""
+    text = unit_file.read_text() if unit_file.is_file() else ""
+    found = re.search(r"^Watch=(.*)$", text, re.MULTILINE)
+    return [unit_file, *(Path(word) for word in (found.group(1).split() if found else []))]

@@ -174,14 +174,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 
 class State(NamedTuple):
-    """What is, or is to be, at a path. A field that means nothing for a kind is None: states compare."""
+    """What is, or is to be, at a path. A field that means nothing for a kind keeps its default: states compare."""
 
     kind: str  # absent, file, directory, link or other
-    owner: int | str | None = None  # a name only in check mode, when there is no such user yet
-    group: int | str | None = None
-    mode: int | None = None
+    owner: int | str = -1  # a name only in check mode, when there is no such user yet
+    group: int | str = -1
+    mode: int = 0
     content: bytes | None = None
-    target: str | None = None
+    target: str = ""
 
 
 class Item(NamedTuple):
@@ -334,7 +334,7 @@ def put_file(path: str, wanted: State) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(wanted.content or b"")
-            os.fchown(descriptor, wanted.owner, wanted.group)
+            os.fchown(descriptor, int(wanted.owner), int(wanted.group))
             os.fchmod(descriptor, wanted.mode)
 
     replace(path, make)
@@ -344,7 +344,7 @@ def put_directory(path: str, wanted: State) -> None:
     """Make the directory if there is none, and give it its owner and mode. Raises OSError."""
     if not os.path.isdir(path):
         os.mkdir(path, 0o700)
-    os.chown(path, wanted.owner, wanted.group)
+    os.chown(path, int(wanted.owner), int(wanted.group))
     os.chmod(path, wanted.mode)
 
 
@@ -364,11 +364,11 @@ def put_away(path: str, _wanted: State) -> None:
 PUT = {"file": put_file, "directory": put_directory, "link": put_link, "absent": put_away}
 
 
-def name_of(number: int | str | None, names: Callable[[int], Any]) -> str:
+def name_of(number: int | str, names: Callable[[int], Any]) -> str:
     """The name of a uid or gid, or the number where it has none."""
     try:
-        return names(number)[0]
-    except (KeyError, TypeError):
+        return names(int(number))[0]
+    except (KeyError, ValueError):
         return str(number)
 
 
@@ -418,7 +418,7 @@ def naming(path: str) -> Iterator[None]:
 def bring_about(module: AnsibleModule) -> dict[str, Any]:
     """Plan, and unless in check mode do it; what to return. Raises ConfigFilesError."""
     todo = plan(wanted_items(module.params, module.check_mode), module.check_mode)
-    result: dict[str, Any] = {"changed": bool(todo), "changed_paths": sorted(item.path for item, _ in todo)}
+    result: dict[str, Any] = {"changed": bool(todo), "changed_paths": sorted(item.path for item, _now in todo)}
     if module._diff:
         result["diff"] = [diff_entry(item, now) for item, now in todo]
     if not module.check_mode:

@@ -36,7 +36,8 @@ attributes:
     support: full
     description: Changes nothing in any case.
   diff_mode:
-    support: none
+    support: N/A
+    description: Changes nothing in any case.
   idempotent:
     support: full
     description: Changes nothing in any case.

@@ -20,12 +20,17 @@ options:
     type: list
     elements: str
     required: true
+  settings:
+    description: The settings that named the types, by type. An error about a type begins with its setting.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     support: full
     description: Changes nothing in any case.
   diff_mode:
-    support: none
+    support: N/A
+    description: Changes nothing in any case.
   idempotent:
     support: full
     description: Changes nothing in any case.
@@ -145,13 +150,14 @@ def nearest(name: str, offered: list[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, offered, n=1)), None)
 
 
-def explain_unknown(names: list[str], offered: list[str], region: str) -> str:
-    """Which of NAMES are not offered and what may be meant, in one line."""
+def explain_unknown(names: list[str], offered: list[str], region: str, settings: dict[str, str]) -> str:
+    """Which of NAMES are not offered and what may be meant, in one line. settings: by type, who named it."""
     parts = []
     for name in sorted(set(names) - set(offered)):
+        setting = f"{settings[name]}: " if name in settings else ""
         suggestion = nearest(name, sorted(set(offered)))
         meant = f"; did you mean {suggestion}?" if suggestion else ""
-        parts.append(f'instance type "{name}" does not exist in {region}{meant}')
+        parts.append(f'{setting}instance type "{name}" does not exist in {region}{meant}')
     return " ".join(parts)
 
 
@@ -181,7 +187,7 @@ def describe(module: AnsibleAWSModule, names: list[str]) -> list[dict[str, Any]]
         found = {description["InstanceType"]: description for description in descriptions(ec2, names)}
     except is_boto3_error_code("InvalidInstanceType"):
         offered = [name for name, _region in offerings(ec2, "region", [])]
-        module.fail_json(msg=explain_unknown(names, offered, ec2.meta.region_name))
+        module.fail_json(msg=explain_unknown(names, offered, ec2.meta.region_name, module.params["settings"]))
     places = offerings(ec2, "availability-zone", names)
     return [summary(found[name], [zone for other, zone in places if other == name]) for name in names]
 
@@ -189,7 +195,10 @@ def describe(module: AnsibleAWSModule, names: list[str]) -> list[dict[str, Any]]
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleAWSModule(
-        argument_spec={"instance_types": {"type": "list", "elements": "str", "required": True}},
+        argument_spec={
+            "instance_types": {"type": "list", "elements": "str", "required": True},
+            "settings": {"type": "dict", "default": {}},
+        },
         supports_check_mode=True,
     )
     names = list(dict.fromkeys(module.params["instance_types"]))

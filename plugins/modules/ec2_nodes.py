@@ -15,8 +15,8 @@ description:
     Never terminates or stops any.
   - M(amazon.aws.ec2_instance) draws a new client token for every launch. A run that is cut off right after the call,
     before the instances can be seen, would then be followed by a second launch. This module writes its intent, a
-    token and a number, into a tag of the cluster's security group first. The next run finds it and finishes
-    the same launch. EC2 answers a token that it knows with the instances that it already made.
+    token and a number, into a tag of the cluster's security group first. The next run finds it and goes on with
+    the same launch. EC2 launches nothing for a token that it knows.
   - Asks for encrypted gp3 root volumes and for IMDSv2. Instances, volumes and interfaces carry the tags.
 options:
   cluster:
@@ -99,7 +99,9 @@ cluster:
   returned: always
   type: str
 launched:
-  description: Instances that this run launched, or in check mode how many it would launch, by role.
+  description:
+    - Instances that this run launched, or whose launch it took over from a run that was cut off, by role.
+    - In check mode how many it would launch.
   returned: always
   type: dict
   sample: {"worker": ["i-0123456789abcdef0"]}
@@ -121,14 +123,19 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 try:
-    import botocore.exceptions
+    from botocore.exceptions import ClientError
 except ImportError:
     pass  # AnsibleAWSModule says so to the user
 
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import paginated_query_with_retries
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.sparkfleet.ec2.plugins.module_utils._aws import error_code, failing_in_one_line
 
 INTENT = "sparkfleet:launching-{}"
+# What EC2 says of a token that was used before: with other settings, or for instances that have ended since.
+OTHERWISE = "IdempotentParameterMismatch"
+ENDED = "IdempotentInstanceTerminated"
 
 
 class Fleet:
@@ -141,8 +148,8 @@ class Fleet:
 
     def describe(self, **query: Any) -> list[dict[str, Any]]:
         """Return the instances that match, all pages of them, by id."""
-        pages = self.client.get_paginator("describe_instances").paginate(**query)
-        found = (item for page in pages for group in page["Reservations"] for item in group["Instances"])
+        answer = paginated_query_with_retries(self.client, "describe_instances", **query)
+        found = (item for group in answer["Reservations"] for item in group["Instances"])
         return sorted(found, key=lambda instance: instance["InstanceId"])
 
     def instances(self, *states: str) -> list[dict[str, Any]]:
@@ -175,29 +182,41 @@ class Fleet:
         tag = {"Key": INTENT.format(role)}
         self.client.delete_tags(Resources=[self.params["security_group_id"]], Tags=[tag], aws_retry=True)
 
-    def launch(self, node: dict[str, Any], missing: int) -> list[str]:
-        """Launch instances of one role, or finish the launch that an earlier run began; return their ids."""
-        role = node["role"]
-        token, count = self.intent(role) or self.note_intent(role, missing)
+    def launch(self, node: dict[str, Any], intent: tuple[str, int] | None) -> list[str]:
+        """Launch what one role is short of, as an earlier run meant to if `intent` is its note; return the ids."""
+        role, count = node["role"], missing(node, self.live())
+        if not count:
+            if intent:
+                self.forget_intent(role)
+            return []
+        token, begun = intent or self.note_intent(role, count)
+        used = self.run_instances(node, token, count)
+        # What an earlier run asked for may still be about to show up.
+        expected = {"": count, OTHERWISE: begun, ENDED: 0}[used]
+        visible = self.poll(lambda: len(self.launched(token)) >= expected)
+        if visible or used:
+            self.forget_intent(role)
+        if not visible:
+            self.fail("are not to be seen")
+        return self.launched(token)
+
+    def run_instances(self, node: dict[str, Any], token: str, count: int) -> str:
+        """Launch all of the instances or none; return OTHERWISE or ENDED if the token was used before, else ""."""
         try:
-            answer = self.client.run_instances(**self.request(node, token, count), aws_retry=True)
-            ids = [instance["InstanceId"] for instance in answer["Instances"]]
-        except botocore.exceptions.ClientError as error:
-            if error.response["Error"]["Code"] != "IdempotentParameterMismatch":
-                raise
-            # The earlier run did launch, with other settings. What it made will show up under its token.
-            ids = []
-        self.wait_visible(token, count)
-        self.forget_intent(role)
-        return ids
+            self.client.run_instances(**self.request(node, token, count), aws_retry=True)
+        except ClientError as error:
+            code = error_code(error)
+            if code in {OTHERWISE, ENDED}:
+                return code
+            # EC2 keeps the token of what it refused. Errors that are worth a retry say nothing of what became of it.
+            if not AWSRetry.found(code):
+                self.forget_intent(node["role"])
+            raise
+        return ""
 
-    def wait_visible(self, token: str, count: int) -> None:
-        """Wait until EC2 shows the instances of a launch: it answers a launch before all of it knows."""
-
-        def seen() -> int:
-            return sum(instance.get("ClientToken") == token for instance in self.instances())
-
-        self.wait("are not to be seen", lambda: seen() >= count)
+    def launched(self, token: str) -> list[str]:
+        """Return the ids of a launch that can be seen: EC2 answers a launch before all of it knows."""
+        return [instance["InstanceId"] for instance in self.instances() if instance.get("ClientToken") == token]
 
     def request(self, node: dict[str, Any], token: str, count: int) -> dict[str, Any]:
         """Return the parameters of RunInstances."""
@@ -205,12 +224,11 @@ class Fleet:
         disk = {"VolumeSize": params["root_volume_gb"], "VolumeType": "gp3", "Encrypted": True}
         tags = {**params["tags"], "sparkfleet:cluster": params["cluster"], "sparkfleet:role": node["role"]}
         tag_list = [{"Key": key, "Value": str(value)} for key, value in sorted(tags.items())]
-        optional = {"KeyName": params["key_name"], "SubnetId": params["subnet_id"]}
+        optional = {"ImageId": params["image_id"], "KeyName": params["key_name"], "SubnetId": params["subnet_id"]}
         return {
             "ClientToken": token,
             "MinCount": count,
             "MaxCount": count,
-            "ImageId": params["image_id"],
             "InstanceType": node["instance_type"],
             "SecurityGroupIds": [params["security_group_id"]],
             "BlockDeviceMappings": [
@@ -235,33 +253,55 @@ class Fleet:
             self.client.start_instances(InstanceIds=stopped, aws_retry=True)
         return stopped
 
-    def check_alive(self, ids: Iterable[str]) -> None:
-        """Fail with EC2's reason if one of these instances ended instead of starting."""
-        for instance in self.instances("shutting-down", "terminated"):
-            if instance["InstanceId"] in ids:
-                reason = instance.get("StateReason", {}).get("Message") or "EC2 gives no reason"
-                self.module.fail_json(msg=f"{instance['InstanceId']} ended while it started: {reason}")
+    def check_complete(self, nodes: list[dict[str, Any]], ids: Iterable[str]) -> None:
+        """Fail with EC2's reasons if some of these instances ended instead of starting, so that too few are left."""
+        live = self.live()
+        if any(missing(node, live) for node in nodes):
+            ended = [one for one in self.instances("shutting-down", "terminated") if one["InstanceId"] in ids]
+            names = ", ".join(one["InstanceId"] for one in ended) or "Instances"
+            reasons = "; ".join(sorted(set(filter(None, map(reason, ended))))) or "EC2 gives no reason"
+            self.module.fail_json(msg=f"{names} ended while starting: {reasons}")
 
     def states(self) -> set[str]:
         """Return the states in which instances of the cluster are."""
         return {state(instance) for instance in self.live()}
 
     def wait(self, what: str, done: Callable[[], bool]) -> None:
-        """Poll until `done()`; fail with the ids of the instances after wait_timeout seconds."""
+        """Poll until `done()`; fail with `what` is the matter after wait_timeout seconds."""
+        if not self.poll(done):
+            self.fail(what)
+
+    def poll(self, done: Callable[[], bool]) -> bool:
+        """Ask every second whether it is `done()`; return False after wait_timeout seconds."""
         deadline = time.monotonic() + self.params["wait_timeout"]
         while not done():
             if time.monotonic() > deadline:
-                ids = ", ".join(instance["InstanceId"] for instance in self.live())
-                self.module.fail_json(
-                    msg=f"Instances of cluster {self.params['cluster']} {what} after "
-                    f"{self.params['wait_timeout']} s; there are: {ids or 'none'}. Run again to go on."
-                )
+                return False
             time.sleep(1)
+        return True
+
+    def fail(self, what: str) -> None:
+        """Fail with what the matter is and the states of the instances."""
+        seen = ", ".join(map(in_words, self.live())) or "none"
+        self.module.fail_json(
+            msg=f"Instances of cluster {self.params['cluster']} {what} after {self.params['wait_timeout']} s; "
+            f"there are: {seen}. Run again to go on."
+        )
 
 
 def state(instance: dict[str, Any]) -> str:
     """Return an instance's state, such as `running`."""
     return instance["State"]["Name"]
+
+
+def reason(instance: dict[str, Any]) -> str:
+    """Return why an instance is in its state, in EC2's words; "" where EC2 says nothing."""
+    return instance.get("StateReason", {}).get("Message", "")
+
+
+def in_words(instance: dict[str, Any]) -> str:
+    """Return an instance's id and state, with EC2's reason where it gives one."""
+    return f"{instance['InstanceId']} ({': '.join(filter(None, [state(instance), reason(instance)]))})"
 
 
 def missing(node: dict[str, Any], instances: Iterable[dict[str, Any]]) -> int:
@@ -274,13 +314,15 @@ def ensure(fleet: Fleet, nodes: list[dict[str, Any]]) -> dict[str, Any]:
     """Bring the cluster to its numbers; return the module's result."""
     launched: dict[str, list[str]] = {}
     for node in nodes:
-        # Twice at most: the first round may have finished a smaller launch of an earlier run.
-        for _round in range(2):
-            if short := missing(node, fleet.live()):
-                launched.setdefault(node["role"], []).extend(fleet.launch(node, short))
+        role, intent = node["role"], fleet.intent(node["role"])
+        ids = fleet.launch(node, intent)
+        # What an earlier run began may have been of another size.
+        ids += fleet.launch(node, None) if intent else []
+        if ids:
+            launched[role] = launched.get(role, []) + ids
     started = fleet.start_stopped()
     fleet.wait("do not run", lambda: fleet.states() <= {"running"})
-    fleet.check_alive([*started, *(instance for ids in launched.values() for instance in ids)])
+    fleet.check_complete(nodes, {*started, *(one for ids in launched.values() for one in ids)})
     return {"changed": bool(launched or started), "launched": launched, "started": started}
 
 
@@ -315,12 +357,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     fleet = Fleet(module)
-    try:
+    with failing_in_one_line(module, f"bring up cluster {module.params['cluster']}"):
         result = (plan if module.check_mode else ensure)(fleet, module.params["nodes"])
         ids = [instance["InstanceId"] for instance in fleet.live()]
         module.exit_json(**result, cluster=module.params["cluster"], instance_ids=ids)
-    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        module.fail_json_aws(error, msg=f"Could not bring up cluster {module.params['cluster']}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ author: The sparkfleet authors (@sparkfleet)
 description:
   - Starts the systemd targets of the node's roles and waits for every unit that they want.
     A unit counts as active when its daemon answers, because the units wait for their port.
+  - Restarts what runs on settings that have changed since it was started. That is seen on the node itself, where
+    each unit names the paths that it reads in a line C(Watch=) of a section C([X-Sparkfleet]). So it holds for a run
+    that was cut off before it came to the restart, too.
   - Then, and only then, writes down what was applied, for M(sparkfleet.ec2.node_state_info) to read.
   - If a unit does not come up, fails in one line that names it and the last words of its journal.
 options:
@@ -43,7 +46,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 started:
-  description: Units that were not active before.
+  description: Units that were not active before, or that were restarted.
   returned: always
   type: list
   elements: str
@@ -54,24 +57,46 @@ import json
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkfleet.ec2.plugins.module_utils._node import APPLIED, inactive_units, read_applied
+from ansible_collections.sparkfleet.ec2.plugins.module_utils._node import (
+    APPLIED,
+    BOOT_UNIT,
+    Unit,
+    read_applied,
+    targets,
+    units,
+)
 
 
-def start(module: AnsibleModule, roles: list[str]) -> None:
-    """Start the targets and wait for their units; leave through fail_json if one stays down."""
+def systemctl(module: AnsibleModule, *arguments: str) -> None:
+    """Run systemctl; leave through fail_json if it fails."""
+    rc, _out, err = module.run_command(["systemctl", *arguments])
+    if rc:
+        failed = next((word for word in arguments if word.endswith(".service")), "systemd")
+        module.fail_json(msg=f"{failed} does not start: {last_words(module, failed)}", stderr=err)
+
+
+def start(module: AnsibleModule, roles: list[str], found: list[Unit]) -> None:
+    """Bring everything up on the settings as they are now; leave through fail_json if a unit stays down."""
     deadline = time.monotonic() + module.params["timeout"]
-    module.run_command(["systemctl", "start", "--no-block", *(f"sparkfleet-{role}.target" for role in roles)])
-    while down := inactive_units(module, roles):
+    systemctl(module, "daemon-reload")
+    stale = [unit.name for unit in found if unit.stale()]
+    # The boot unit turns settings of all components into what their daemons read.
+    systemctl(module, "restart" if stale else "start", BOOT_UNIT)
+    daemons = [name for name in stale if name != BOOT_UNIT]
+    if daemons:
+        systemctl(module, "try-restart", "--no-block", *daemons)
+    systemctl(module, "start", "--no-block", *targets(roles))
+    while down := [unit.name for unit in units(module, roles) if not unit.active]:
         if time.monotonic() > deadline:
-            module.fail_json(msg="; ".join(f"{unit} does not run: {last_words(module, unit)}" for unit in down))
+            module.fail_json(msg="; ".join(f"{name} does not run: {last_words(module, name)}" for name in down))
         time.sleep(0.3)
 
 
 def last_words(module: AnsibleModule, unit: str) -> str:
     """Return the last line that the unit itself wrote to the journal, or systemd about it."""
-    command = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=1", f"_SYSTEMD_UNIT={unit}"]
-    for arguments in (command, [*command[:-1], f"--unit={unit}"]):
-        _rc, out, _err = module.run_command(arguments)
+    command = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=1"]
+    for match in (f"_SYSTEMD_UNIT={unit}", f"UNIT={unit}"):
+        _rc, out, _err = module.run_command([*command, match])
         if out.strip():
             return out.strip()
     return f"its journal is empty; see systemctl status {unit}"
@@ -96,12 +121,14 @@ def main() -> None:
     )
     roles = module.params["roles"]
     wanted = {"hash": module.params["hash"], "roles": roles}
-    down = inactive_units(module, roles)
-    changed = bool(down) or read_applied(APPLIED) != wanted
+    found = units(module, roles)
+    started = sorted(unit.name for unit in found if not unit.active or unit.stale())
+    changed = bool(started) or read_applied(APPLIED) != wanted
     if changed and not module.check_mode:
-        start(module, roles)
+        if started:
+            start(module, roles, found)
         note(wanted)
-    module.exit_json(changed=changed, started=down)
+    module.exit_json(changed=changed, started=started)
 
 
 if __name__ == "__main__":

@@ -35,13 +35,19 @@ applied:
   sample:
     hash: 9f2c1b...
     roles: [worker]
+validated:
+  description: What the last proof that the cluster works was about; empty if there is none. Kept on the master.
+  returned: always
+  type: str
 distribution:
   description: ID and VERSION_ID of the node's distribution.
   returned: always
   type: str
   sample: debian 12
 inactive:
-  description: Units that the node's active targets want and that are not active, and the targets themselves.
+  description:
+    - The boot unit, the targets of the node's roles and the units that they want, as far as they are not active or
+      run on settings that have changed since.
   returned: always
   type: list
   elements: str
@@ -51,19 +57,21 @@ inactive:
 import platform
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkfleet.ec2.plugins.module_utils._node import APPLIED, inactive_units, read_applied
+from ansible_collections.sparkfleet.ec2.plugins.module_utils._node import APPLIED, VALIDATED, read_applied, units
 
 
 def main() -> None:
     """Report; nothing is changed."""
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
     applied = read_applied(APPLIED)
+    found = units(module, applied["roles"]) if applied.get("roles") else []
     release = platform.freedesktop_os_release()
     module.exit_json(
         changed=False,
         applied=applied,
+        validated=VALIDATED.read_text().strip() if VALIDATED.exists() else "",
         distribution=f"{release['ID']} {release.get('VERSION_ID', '')}".strip(),
-        inactive=inactive_units(module, applied.get("roles", [])),
+        inactive=[unit.name for unit in found if not unit.active or unit.stale()],
     )
 
 

@@ -77,6 +77,7 @@ attributes:
     description: Nothing is requested from any server.
   diff_mode:
     support: none
+    description: What is in an archive does not show as text.
   idempotent:
     support: full
     description: C(.sparkfleet-archive.json) in O(dest) says what is installed. If that has the wanted
@@ -133,7 +134,7 @@ import time
 import urllib.error
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from ansible.module_utils.basic import AnsibleModule
@@ -316,11 +317,12 @@ class Unpacker:
             umask=0o022,
             pass_fds=(lock,),
         )
+        self._stdin, self._stderr = cast(IO[bytes], self._tar.stdin), cast(IO[bytes], self._tar.stderr)
         self._listener = threading.Thread(target=self._listen)
         self._listener.start()
 
     def _listen(self) -> None:
-        for line in self._tar.stderr:
+        for line in self._stderr:
             self.complaints.append(line.decode(errors="replace").strip())
             if b"No space left" in line:
                 self.disk_full = True
@@ -329,7 +331,7 @@ class Unpacker:
     def feed(self, chunk: bytes) -> None:
         """Pass CHUNK on; once tar has given up, drop it. Raises ArchiveError when the disk is full."""
         with contextlib.suppress(BrokenPipeError):
-            self._tar.stdin.write(chunk)
+            self._stdin.write(chunk)
         if self.disk_full:
             raise ArchiveError(f"no space left in {self._parent}")
 
@@ -341,10 +343,10 @@ class Unpacker:
         if kind is not None:
             self._tar.kill()
         with contextlib.suppress(BrokenPipeError):
-            self._tar.stdin.close()
+            self._stdin.close()
         self._tar.wait()
         self._listener.join()
-        self._tar.stderr.close()
+        self._stderr.close()
         if kind is None and self.disk_full:
             raise ArchiveError(f"no space left in {self._parent}")
 
@@ -550,7 +552,7 @@ def bring_about(module: AnsibleModule, name: str) -> dict[str, Any]:
             if not is_wanted(present, module.params, name):
                 done = install(module, stage, name, dest)
                 return {"changed": True, "seconds": round(time.monotonic() - started, 1), **done._asdict()}
-    return {"changed": set_attributes(module, dest), "seconds": 0.0, **present._asdict()}
+    return {"changed": set_attributes(module, dest), "seconds": 0.0, **cast(Installed, present)._asdict()}
 
 
 def main() -> None:

@@ -59,13 +59,15 @@ def steps(components: Iterable[str | Mapping[str, Any]], phase: str, node_role: 
     """Return what to include, in order, for one phase on a node of the role `master` or `worker`.
 
     Each step is {"role": full name, "tasks_from": entry point}. One of our own roles without that phase is passed
-    over; a role of somebody else's is run whole in the phase that its entry names.
+    over, and their proofs, which use the whole cluster, are for the master only. A role of somebody else's is run
+    whole in the phase that its entry names.
     """
     hosts = {"all", {"master": "master", "worker": "workers"}[node_role]}
+    ours = phase != "validate" or node_role == "master"
     found = []
     for entry in [FOUNDATION, *components]:
         if isinstance(entry, str):
-            if (ROLES / entry / "tasks" / f"{phase}.yml").exists():
+            if ours and (ROLES / entry / "tasks" / f"{phase}.yml").exists():
                 found.append({"role": role_name(entry), "tasks_from": phase})
         elif entry.get("phase", "service") == phase and entry.get("hosts", "all") in hosts:
             found.append({"role": role_name(entry), "tasks_from": "main"})

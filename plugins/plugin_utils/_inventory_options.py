@@ -43,7 +43,7 @@ def _wanted_instead(value: Any, definition: dict[str, Any]) -> str | None:
     kind, wanted = _TYPES.get(definition.get("type"), (object, ""))
     if not isinstance(value, kind):
         return wanted
-    if definition.get("elements") == "str" and not all(isinstance(one, str) for one in value):
-        return "a list of strings"
+    if isinstance(value, list) and definition.get("elements") == "str":
+        return None if all(isinstance(one, str) for one in value) else "a list of strings"
     choices = definition.get("choices")
     return f"one of {', '.join(choices)}" if choices and value not in choices else None

@@ -25,7 +25,7 @@ def throw(seeds: Iterable[int]) -> Iterator[tuple[str, int]]:
     """Yield, for each seed, this executor's address and how many of SAMPLES random points fell into the circle."""
     for seed in seeds:
         point = random.Random(seed).random
-        yield os.environ["SPARK_LOCAL_IP"], sum(point() ** 2 + point() ** 2 <= 1 for _ in range(SAMPLES))
+        yield os.environ["SPARK_LOCAL_IP"], sum(point() ** 2 + point() ** 2 <= 1 for _sample in range(SAMPLES))
 
 
 def main() -> None:

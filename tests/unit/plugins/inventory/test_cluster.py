@@ -18,6 +18,7 @@ from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import inventory_loader
 from ansible.template import is_trusted_as_template
+from ansible.utils.display import Display
 from ansible.vars.manager import VariableManager
 from ansible_collections.sparkfleet.ec2.plugins.inventory import cluster
 from ansible_collections.sparkfleet.ec2.plugins.plugin_utils._inventory_records import Record
@@ -28,8 +29,9 @@ Make = Callable[..., dict[str, Any]]
 Parse = Callable[..., InventoryManager]
 Stops = Callable[..., str]
 
+GUIDE = Path(__file__).parents[4] / "docs" / "inventory.md"
 CACHE = "cache: true\ncache_plugin: ansible.builtin.jsonfile\ncache_connection: {path}\n"
-GROUPS = {"all", "ungrouped", "nodes", "master", "workers", "stopped"}
+GROUPS = {"all", "ungrouped", "nodes", "master", "workers", "stopped", "sparkfleet_walk"}
 
 
 def members(inventory: InventoryManager, *groups: str) -> dict[str, list[str]]:
@@ -208,6 +210,7 @@ def test_host_variables_are_json_as_documented_and_no_templates(launch: Launch, 
     assert json.loads(json.dumps(ours)) == ours
     documented = re.findall(r"^# sparkfleet_(\w+): ", cluster.EXAMPLES, re.MULTILINE)
     assert [name.removeprefix("sparkfleet_") for name in ours] == list(Record.__annotations__) == documented
+    assert re.findall(r"^\| `sparkfleet_(\w+)` \|", GUIDE.read_text(), re.MULTILINE) == documented
     assert ours["sparkfleet_tags"]["Note"].startswith("{{")
     assert not is_trusted_as_template(ours["sparkfleet_tags"]["Note"])
     assert variables["ansible_user"] == "admin"
@@ -227,10 +230,14 @@ def test_connect_with(option: str, host: str, script: Any, instance: Make, parse
     assert parse(option).hosts["i-1"].vars["ansible_host"] == host
 
 
-def test_a_host_that_cannot_be_reached_that_way(script: Any, instance: Make, parse: Parse) -> None:
+def test_a_host_that_cannot_be_reached_that_way(
+    script: Any, instance: Make, parse: Parse, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Display(), "verbosity", 1)
     script.answer(instance("i-1", PublicIpAddress="203.0.113.9"))
     variables = parse("connect_with: public_dns").hosts["i-1"].vars
     assert not {"ansible_host", "ansible_user"} & set(variables)
+    assert "i-1 has no public_dns: it gets no ansible_host" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("given", ["default", "option", "environment"])
