@@ -4,7 +4,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := aardvark-dns iproute2 mmdebstrap netavark nftables openssh-client podman python3-venv runc
+PACKAGES := iproute2 mmdebstrap nftables openssh-client podman python3-venv runc shellcheck
 # What of the checkout is the collection; the links let its full names resolve from here.
 LINKS := galaxy.yml inventory meta playbooks plugins roles site.yml
 HERE := collections/ansible_collections/sparkfleet/ec2
@@ -35,11 +35,16 @@ lint: .venv/dev-installed ## Check style, types, documentation and that defaults
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	git grep --untracked -lE '^#!.*sh( |$$)' | xargs shellcheck
 	$(BIN)/yamllint --strict .
 	$(BIN)/python tests/lint/role_specs.py
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
+	$(BIN)/python tests/lint/role_readmes.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint
 	$(BIN)/antsibull-changelog lint
-	$(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self --skip-rstcheck .
+	$(BIN)/antsibull-changelog lint-changelog-yaml --strict changelogs/changelog.yaml
+	@# The ceiling: to this repository .venv is ignored, and amazon.aws in there would be taken for an empty collection.
+	PATH="$(CURDIR)/$(BIN):$$PATH" GIT_CEILING_DIRECTORIES="$(CURDIR)" $(BIN)/antsibull-docs lint-collection-docs \
+	  --plugin-docs --validate-collection-refs self --skip-rstcheck .
 
 .PHONY: sanity
 sanity: .venv/dev-installed ## Run ansible-test sanity on a copy of the tree

@@ -102,6 +102,11 @@ class Node:
             self.boots += 1
             return self._pidfd
 
+    @property
+    def alive(self) -> bool:
+        """Whether init has been adopted and has not ended."""
+        return self._pidfd is not None
+
     def send(self, number: int) -> None:
         """Send init a signal; one that has ended needs none."""
         with self._pidfd_lock:
@@ -141,11 +146,11 @@ class Nodes:
         node.public_ip = public_ip
         self._submit(self._boot, node, self._start_container)
 
-    def stop(self, instance_id: str, *, force: bool = False) -> None:
-        """Shut a running node down; after STOP_SECONDS or with ``force`` the plug is pulled."""
+    def stop(self, instance_id: str) -> None:
+        """Shut a running node down; after STOP_SECONDS the plug is pulled."""
         node = self._nodes[instance_id]
         node.intent = Intent.STOP
-        node.send(signal.SIGKILL if force else POWEROFF)
+        node.send(POWEROFF)
         timer = threading.Timer(STOP_SECONDS, self._pull_plug, (node, node.boots))
         timer.daemon = True
         timer.start()
@@ -210,7 +215,7 @@ class Nodes:
         deadline = time.monotonic() + INIT_SECONDS
         # An init that has ended by now is for the watcher to deal with.
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            while not takes_signal(pid, REBOOT):
+            while node.alive and not takes_signal(pid, REBOOT):
                 if time.monotonic() > deadline:
                     raise LocalEC2Error(f"init is not up after {INIT_SECONDS} s")
                 time.sleep(0.02)

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible.utils.vars import load_extra_vars
 from ansible_collections.sparkfleet.ec2.plugins.plugin_utils._settings import Problems, check_option, misspelt
 
 
@@ -35,12 +36,12 @@ class ActionModule(ActionBase):
     def _option_problems(self, variables: dict[str, Any]) -> Problems:
         """Return a line for each variable of the role that does not fit its specification."""
         options, formats = self._options(), self._internal(variables, "formats") or {}
-        found = misspelt(options, variables)
+        called = [wanted["called"] for wanted in formats.values() if "called" in wanted]
+        # Short names are like others that a play has, but hardly on the command line.
+        found = misspelt(options, variables) + misspelt(called, load_extra_vars(self._loader), 0.8)
         for name, option in options.items():
-            if name not in variables:
-                continue
             try:
-                value = self._templar.template(variables[name])
+                value = self._templar.template(variables.get(name))
             except AnsibleError as error:
                 found.append(f"{name}: cannot be worked out: {error.message}")
             else:

@@ -12,29 +12,22 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.sparkfleet.ec2.plugins.plugin_utils import _components
 
 
-def _checked(components: Any) -> list[Any]:
-    """Return the list, or raise if it is none."""
-    if isinstance(components, str) or not isinstance(components, (list, tuple)):
-        raise AnsibleFilterError(f"components: got {components!r}; give a list, as in [java, spark]")
-    return list(components)
-
-
-def component_problems(components: Any) -> list[str]:
-    """Return a line for each entry that will not do."""
+def _entries(components: Any) -> list[Any]:
+    """Return the entries, or raise if there are none to be had."""
     try:
-        return [line for line in map(_components.problem, _checked(components)) if line]
-    except AnsibleFilterError as error:
-        return [error.message]
+        return _components.entries(components)
+    except ValueError as error:
+        raise AnsibleFilterError(str(error)) from error
 
 
 def component_roles(components: Any) -> list[str]:
     """Return the full names of the roles that a node is set up with, the foundation first."""
-    return [_components.role_name(entry) for entry in [_components.FOUNDATION, *_checked(components)]]
+    return [_components.role_name(entry) for entry in [_components.FOUNDATION, *_entries(components)]]
 
 
 def component_steps(components: Any, phase: str, node_role: str) -> list[dict[str, str]]:
     """Return what to include for one phase on a node."""
-    return _components.steps(_checked(components), phase, node_role)
+    return _components.steps(_entries(components), phase, node_role)
 
 
 class FilterModule:
@@ -43,7 +36,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
         return {
-            "component_problems": component_problems,
+            "component_problems": _components.problems,
             "component_roles": component_roles,
             "component_steps": component_steps,
         }

@@ -13,6 +13,8 @@ description:
   - Hashes the files of roles, and those of their settings that differ from the defaults because the inventory, the
     playbook or the command line sets them. Equal hashes mean that walking the node again would change nothing, unless
     somebody edited it by hand.
+  - The settings of a role are the options of the main entry point in its C(meta/argument_specs.yml). Other variables,
+    and the READMEs of roles, do not count.
 options:
   _terms:
     description: Full names of the roles, in the order in which they are applied.
@@ -40,10 +42,9 @@ _raw:
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from ansible.utils.collection_loader._collection_finder import _get_collection_role_path
+from ansible_collections.sparkfleet.ec2.plugins.plugin_utils._components import role_path
 from ansible_collections.sparkfleet.ec2.plugins.plugin_utils._digest import state_digest
 
 
@@ -55,20 +56,26 @@ class LookupModule(LookupBase):
         variables = variables or {}
         self.set_options(var_options=variables, direct=kwargs)
         paths = [self._role_path(name) for name in terms]
-        names = sorted({name for path in paths for name in self._settings(path)})
-        settings = {name: self._templar.template(variables[name]) for name in names if name in variables}
+        given = {name: variables[name] for path in paths for name in self._given(path, variables)}
+        settings = {name: self._templar.template(value) for name, value in given.items()}
         return [state_digest(paths, {"settings": settings, "extra": self.get_option("extra")})]
 
     @staticmethod
     def _role_path(name: str) -> Path:
         """Return the folder of a role given by its full name."""
-        found = _get_collection_role_path(name)
+        found = role_path(name)
         if not found:
             raise AnsibleLookupError(f"sparkfleet.ec2.wanted_state: no role {name}; give its full name")
-        return Path(found[1])
+        return found
 
-    @staticmethod
-    def _settings(path: Path) -> list[str]:
-        """Return the names of the public variables of a role; none where it has no argument_specs."""
-        specs = path / "meta" / "argument_specs.yml"
-        return list(yaml.safe_load(specs.read_text())["argument_specs"]["main"]["options"]) if specs.exists() else []
+    def _given(self, path: Path, variables: dict[str, Any]) -> list[str]:
+        """Return the names of a role's settings that are set to something else than the default."""
+        main = self._read(path / "meta" / "argument_specs.yml").get("argument_specs", {}).get("main", {})
+        # Inside of a role its defaults are variables like others; the hash must be the same in there.
+        defaults = self._read(path / "defaults" / "main.yml")
+        return [name for name in main.get("options", {}) if name in variables and variables[name] != defaults.get(name)]
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        """Return what a YAML file of a role holds; {} if there is no such file or nothing in it."""
+        # Unsafe, as Ansible calls it, means no copy: nothing is changed here.
+        return (self._loader.load_from_file(str(path), cache="all", unsafe=True) if path.exists() else None) or {}

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -34,7 +35,7 @@ class Unit:
         return self.active and any(changed_at(path) > self.since for path in self.watched)
 
 
-def read_applied(path: Path) -> dict:
+def read_applied(path: Path) -> dict[str, Any]:
     """Return the content of applied.json; {} if there is none or it is no JSON object."""
     try:
         applied = json.loads(path.read_text())
@@ -62,10 +63,11 @@ def targets(roles: Iterable[str]) -> list[str]:
 
 def units(module: AnsibleModule, roles: list[str]) -> list[Unit]:
     """Return the boot unit, the targets of the roles and the units that they want."""
-    _rc, wants, _err = module.run_command(["systemctl", "show", "--property=Wants", "--value", *targets(roles)])
+    show = ["systemctl", "show"]
+    _rc, wants, _err = module.run_command([*show, "--property=Wants", "--value", *targets(roles)], check_rc=True)
     names = [BOOT_UNIT, *targets(roles), *sorted(set(wants.split()) - {BOOT_UNIT})]
-    properties = "--property=Id,ActiveState,FragmentPath,ActiveEnterTimestampMonotonic,InactiveExitTimestampMonotonic"
-    _rc, out, _err = module.run_command(["systemctl", "show", properties, *names])
+    properties = "--property=Id,ActiveState,FragmentPath,InactiveExitTimestampMonotonic"
+    _rc, out, _err = module.run_command([*show, properties, *names], check_rc=True)
     return [parse(block) for block in out.strip().split("\n\n")]
 
 

@@ -16,9 +16,9 @@ description:
     The line names the variable, what was given and what would do.
   - Also names variables that look like a misspelt setting of the role.
   - The role may say more in its internal variables. C(__<role>_formats) tells what a variable has to look like beyond
-    its type, by name of the variable. Each entry may have C(pattern), a regular expression for the whole text or for
-    each element of a list, C(min) and C(max) for whole numbers, C(expected), what would do in words, and
-    C(called), the name under which users know it.
+    its type, by name of the variable. Each entry may have C(pattern), a regular expression for the whole text,
+    C(min) and C(max) for whole numbers, all three for each element of a list, C(expected), what would do in words,
+    and C(called), the name under which users know it.
     C(__<role>_rules) is a list of rules over several variables. Each has C(ok), whether it holds, and C(message), the
     line to print if not.
   - Runs on the controller and connects to no host.

@@ -82,7 +82,7 @@ def start(module: AnsibleModule, roles: list[str], found: list[Unit]) -> None:
     stale = [unit.name for unit in found if unit.stale()]
     # The boot unit turns settings of all components into what their daemons read.
     systemctl(module, "restart" if stale else "start", BOOT_UNIT)
-    daemons = [name for name in stale if name != BOOT_UNIT]
+    daemons = [unit.name for unit in units(module, roles) if unit.stale() and unit.name != BOOT_UNIT]
     if daemons:
         systemctl(module, "try-restart", "--no-block", *daemons)
     systemctl(module, "start", "--no-block", *targets(roles))
@@ -102,7 +102,7 @@ def last_words(module: AnsibleModule, unit: str) -> str:
     return f"its journal is empty; see systemctl status {unit}"
 
 
-def note(applied: dict) -> None:
+def note(applied: dict[str, object]) -> None:
     """Write down what was applied, in one go."""
     part = APPLIED.with_suffix(".part")
     part.write_text(json.dumps(applied, sort_keys=True) + "\n")

@@ -11,10 +11,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+from ansible.utils.collection_loader._collection_finder import _get_collection_role_path
+from ansible_collections.sparkfleet.ec2.plugins.plugin_utils._settings import shown
+
 COLLECTION = "sparkfleet.ec2"
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 PHASES = ("preflight", "install", "configure", "service", "validate", "run")
 HOSTS = ("all", "master", "workers")
+FULL_NAME = r"\w+\.\w+\.\w+"
 
 # Under every component; it is there without being asked for.
 FOUNDATION = "common"
@@ -26,24 +31,61 @@ def known_components() -> list[str]:
     return sorted(name for name in names if name != FOUNDATION)
 
 
+def role_path(name: str) -> Path | None:
+    """Return the folder of a role given by its full name; None if it is not installed."""
+    found = _get_collection_role_path(name)
+    return Path(found[1]) if found else None
+
+
+def entries(components: Any) -> list[Any]:
+    """Return the entries of a list, or of a text such as `-e components=java,spark` makes; else raise ValueError."""
+    found = _parsed(components) if isinstance(components, str) else components
+    if not isinstance(found, (list, tuple)):
+        raise ValueError(f"components: got {components!r}; give names, as in -e components=java,spark")
+    return list(found)
+
+
+def _parsed(text: str) -> Any:
+    """Return the list that a text stands for; anything else if it stands for none."""
+    try:
+        parsed = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
+    return [name.strip() for name in parsed.split(",") if name.strip()] if isinstance(parsed, str) else parsed
+
+
+def problems(components: Any) -> list[str]:
+    """Return a line for each entry of `components` that will not do."""
+    try:
+        found = entries(components)
+    except ValueError as error:
+        return [str(error)]
+    twice = [entry for number, entry in enumerate(found) if entry in found[:number]]
+    return [*filter(None, map(problem, found)), *(f"components: {shown(entry)} is there twice" for entry in twice)]
+
+
 def problem(entry: Any) -> str | None:
     """Return why an entry of `components` will not do; None if it will."""
     if isinstance(entry, str):
         return None if entry in known_components() else _unknown(entry)
     if not isinstance(entry, Mapping):
-        return f"components: got {entry!r}; give names, or dictionaries with role, phase and hosts"
-    role, phase, hosts = entry.get("role", ""), entry.get("phase", "service"), entry.get("hosts", "all")
+        return f"components: got {shown(entry)}; give names, or dictionaries with role, phase and hosts"
+    role, phase, hosts = str(entry.get("role", "")), entry.get("phase", "service"), entry.get("hosts", "all")
+    unknown = sorted(map(str, set(entry) - {"role", "phase", "hosts"}))
     reasons = {
-        "has an unknown key; give role, phase and hosts only": set(entry) - {"role", "phase", "hosts"},
-        "is no full name of a role; give one such as my.collection.role": not re.fullmatch(r"\w+\.\w+\.\w+", str(role)),
-        f'has the phase "{phase}"; give one of {", ".join(PHASES)}': phase not in PHASES,
-        f'has hosts "{hosts}"; give one of {", ".join(HOSTS)}': hosts not in HOSTS,
+        f"has no use for {', '.join(unknown)}; give role, phase and hosts only": unknown,
+        "has no full name of a role; give one such as my.collection.role": not re.fullmatch(FULL_NAME, role),
+        f"has an unknown phase; give one of {', '.join(PHASES)}": phase not in PHASES,
+        f"has unknown hosts; give one of {', '.join(HOSTS)}": hosts not in HOSTS,
+        f"names a role that is not there; install the collection that has {role}": role_path(role) is None,
     }
-    return next((f'components: "{role}" {reason}' for reason, holds in reasons.items() if holds), None)
+    return next((f"components: {shown(entry)} {reason}" for reason, holds in reasons.items() if holds), None)
 
 
 def _unknown(name: str) -> str:
     """Return the line for a name that is no component."""
+    if re.fullmatch(FULL_NAME, name):
+        return f"components: {name} is no component of ours; for the role of that name give {{role: {name}}}"
     known = known_components()
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"give any of {', '.join(known)}"
@@ -62,7 +104,7 @@ def steps(components: Iterable[str | Mapping[str, Any]], phase: str, node_role: 
     over, and their proofs, which use the whole cluster, are for the master only. A role of somebody else's is run
     whole in the phase that its entry names.
     """
-    hosts = {"all", {"master": "master", "worker": "workers"}[node_role]}
+    hosts = {"all", "master" if node_role == "master" else "workers"}
     ours = phase != "validate" or node_role == "master"
     found = []
     for entry in [FOUNDATION, *components]:

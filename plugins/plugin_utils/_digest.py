@@ -13,9 +13,10 @@ from typing import Any
 
 
 def files_digest(root: Path) -> str:
-    """Return the sha256 of the names and contents of all files of a role but its README."""
+    """Return the sha256 of the names and contents of all files of a role but its README and what Python left there."""
     digest = hashlib.sha256()
-    for path in sorted(path for path in root.rglob("*") if path.is_file() and path.name != "README.md"):
+    ignored = {"README.md", "__pycache__"}
+    for path in sorted(path for path in root.rglob("*") if path.is_file() and ignored.isdisjoint(path.parts)):
         digest.update(f"{path.relative_to(root)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode())
     return digest.hexdigest()
 

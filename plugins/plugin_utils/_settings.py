@@ -15,9 +15,9 @@ Problems = list[str]
 
 EXPECTED = {
     "bool": "give true or false",
-    "dict": "give a dictionary",
+    "dict": """give a dictionary, as in -e '{{"{name}": {{"key": "value"}}}}'""",
     "int": "give a whole number",
-    "list": "give a list",
+    "list": """give a list, as in -e '{{"{name}": ["one", "two"]}}'""",
     "str": "give a text",
 }
 
@@ -31,7 +31,7 @@ def shown(value: Any) -> str:
 def fits_type(value: Any, kind: str) -> bool:
     """Tell whether a value can stand for the type. Texts count by content: `-e` makes all values texts."""
     if kind == "int":
-        return not isinstance(value, bool) and re.fullmatch(r"-?\d+", str(value).strip()) is not None
+        return re.fullmatch(r"-?\d+", str(value).strip()) is not None
     if kind == "bool":
         return isinstance(value, bool) or str(value).lower() in {"yes", "no", "true", "false", "on", "off", "1", "0"}
     if kind in {"list", "dict"}:
@@ -42,38 +42,48 @@ def fits_type(value: Any, kind: str) -> bool:
 def check_option(name: str, value: Any, option: Mapping[str, Any], wanted: Mapping[str, Any]) -> Problems:
     """Return the lines to print for one variable: none when it fits.
 
-    `option` is its entry in argument_specs; `wanted` may hold `pattern` (a regular expression for the whole text, or
-    for each element of a list), `min` and `max` (for numbers), `expected` (what would do, in words) and `called` (the
-    name under which users know the variable).
+    `value` is None where it is not set. `option` is its entry in argument_specs; `wanted` may hold `pattern` (a regular
+    expression for the whole text), `min` and `max` (for whole numbers), all three for each element of a list, and
+    `expected` (what would do, in words) and `called` (the name under which users know the variable).
     """
-    if value is None and not option.get("required"):
-        return []
     kind = option.get("type", "str")
-    hint = wanted.get("expected") or EXPECTED.get(kind, f"give a {kind}")
+    hint = wanted.get("expected") or EXPECTED.get(kind, f"give a {kind}").format(name=name)
     if "choices" in option:
         hint = f"give one of {', '.join(map(str, option['choices']))}"
-    if fits_type(value, kind) and _in_bounds(value, kind, option, wanted):
+    called = wanted.get("called", name)
+    if value is None:
+        return [f"{called}: is not set; {hint}"] if option.get("required") else []
+    if fits_type(value, kind) and _elements_fit(value, kind, option, wanted):
         return []
-    return [f"{wanted.get('called', name)}: got {shown(value)}; {hint}"]
+    given = "a value that is kept secret" if option.get("no_log") else shown(value)
+    return [f"{called}: got {given}; {hint}"]
 
 
-def _in_bounds(value: Any, kind: str, option: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Tell whether a value of the right type has the right form and size."""
-    elements = value if kind == "list" else [value]
-    if "choices" in option and any(element not in option["choices"] for element in elements):
+def _elements_fit(value: Any, kind: str, option: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Tell whether a value of the right type, or each element of a list, is one of the choices, in bounds, in form."""
+    if kind == "list":
+        kind = option.get("elements", "raw")
+        return all(fits_type(one, kind) and _elements_fit(one, kind, option, wanted) for one in value)
+    if "choices" in option and str(value) not in map(str, option["choices"]):
         return False
-    if kind == "int":
-        return wanted.get("min", int(value)) <= int(value) <= wanted.get("max", int(value))
-    if kind == "list" and not all(fits_type(element, option.get("elements", "raw")) for element in elements):
+    if kind == "int" and not wanted.get("min", int(value)) <= int(value) <= wanted.get("max", int(value)):
         return False
-    return "pattern" not in wanted or all(re.fullmatch(wanted["pattern"], str(element)) for element in elements)
+    return "pattern" not in wanted or re.fullmatch(wanted["pattern"], str(value)) is not None
 
 
-def misspelt(known: Iterable[str], given: Iterable[str]) -> Problems:
-    """Return a line for each given variable that is nearly, but not quite, the name of a known one."""
+def misspelt(known: Iterable[str], given: Iterable[str], cutoff: float = 0.9) -> Problems:
+    """Return a line for each given variable that is nearly, but not quite, the name of a known one.
+
+    `cutoff`: how alike they have to be, from 0 to 1.
+    """
     known = set(known)
     # Only names with the role's prefix: a playbook has many variables of its own.
-    prefixes = {name.split("_", 1)[0] + "_" for name in known}
-    strangers = [name for name in given if name not in known and name.split("_", 1)[0] + "_" in prefixes]
-    nearest = {name: difflib.get_close_matches(name, known, n=1, cutoff=0.9) for name in strangers}
+    families = set(map(_family, known))
+    strangers = [name for name in given if name not in known and _family(name) in families]
+    nearest = {name: difflib.get_close_matches(name, known, n=1, cutoff=cutoff) for name in strangers}
     return [f"{name}: no such setting; did you mean {near[0]}?" for name, near in sorted(nearest.items()) if near]
+
+
+def _family(name: str) -> str:
+    """Return the prefix of a variable: `spark` of spark_conf, "" of workers."""
+    return name.partition("_")[0] if "_" in name else ""

@@ -123,6 +123,10 @@ class Account:
         assert done.returncode == 0, done
         return done.stdout.strip()
 
+    def wait_for_log(self, instance_id: str, text: str) -> None:
+        """Wait until sshd on the instance has logged the text."""
+        wait_until(lambda: text in self.ssh(instance_id, "journalctl -t sshd"), 10, f"{text!r} on {instance_id}")
+
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
@@ -236,11 +240,12 @@ def test_node_knows_its_private_address_only(account: Account, pair: list[str]) 
 
 @pytest.mark.parametrize("kind", ["PrivateIpAddress", "PublicIpAddress"])
 def test_nodes_reach_each_other(account: Account, pair: list[str], kind: str) -> None:
+    source = account.get(pair[0])[kind]
     for target in pair:
         address = account.get(target)[kind]
-        assert account.ssh(pair[0], f"timeout 5 bash -c 'read -r line </dev/tcp/{address}/22; echo $line'").startswith(
-            "SSH-2.0"
-        )
+        banner = account.ssh(pair[0], f"timeout 5 bash -c 'read -r line </dev/tcp/{address}/22; echo $line'")
+        assert banner.startswith("SSH-2.0")
+        account.wait_for_log(target, f"Connection closed by {source} port")
 
 
 def test_metadata_address_leads_nowhere(account: Account, pair: list[str]) -> None:

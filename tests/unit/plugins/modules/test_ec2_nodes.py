@@ -195,6 +195,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Clock, Nodes]]:
     # To read EC2's model for each run, and to make a thousand images for each test, would take longer than all else.
     monkeypatch.setattr(session, "create_loader", LOADER)
     monkeypatch.setattr(amis, "AMIS", [image for image in amis.AMIS if image["ami_id"] == AMI])
+    monkeypatch.setenv("MOTO_AMIS_PATH", "only those")
     clock = Clock()
     nodes = Nodes(clock)
     settings = Settings(vpc_cidr=IPv4Network("10.231.0.0/16"))
@@ -391,6 +392,16 @@ def test_a_used_token_of_which_nothing_is_to_be_seen_ends_the_run_but_not_the_ne
     assert world.run(3, wait_timeout=20)["msg"] == (
         f"Instances of cluster a are not to be seen after 20 s; there are: {master} (running). Run again to go on."
     )
+    assert world.notes() == []
+    world.run(3)
+    world.assert_complete(3)
+
+
+def test_a_launch_that_is_not_to_be_seen_keeps_its_note(world: World) -> None:
+    world.run(0)
+    world.hide_new(60)
+    assert "are not to be seen after 20 s" in world.run(3, wait_timeout=20)["msg"]
+    assert world.notes() == ["sparkfleet:launching-worker"]
     world.run(3)
     world.assert_complete(3)
 
@@ -418,6 +429,17 @@ def test_an_answer_that_gets_lost_leaves_the_note(world: World) -> None:
 
 def test_an_error_of_the_server_after_the_launch_is_no_second_launch(world: World) -> None:
     world.refuse("RunInstances", "InternalError", moment="after")
+    world.run(3)
+    world.assert_complete(3)
+
+
+def test_errors_of_the_server_that_do_not_end_leave_the_note(world: World) -> None:
+    world.run(0)
+    for _time in range(20):
+        world.refuse("RunInstances", "InternalError", moment="after")
+    assert world.run(3)["msg"] == "cannot bring up cluster a: InternalError: EC2's own words"
+    assert world.notes() == ["sparkfleet:launching-worker"]
+    world.after.clear()
     world.run(3)
     world.assert_complete(3)
 

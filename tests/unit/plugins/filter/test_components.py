@@ -1,0 +1,172 @@
+# Copyright (c) 2026, The sparkfleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of the filters over the list `components`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.sparkfleet.ec2.plugins.filter import components
+from ansible_collections.sparkfleet.ec2.plugins.plugin_utils import _components
+
+FILTERS = components.FilterModule().filters()
+problems, roles, steps = (FILTERS[f"component_{name}"] for name in ("problems", "roles", "steps"))
+COLLECTIONS = Path(components.__file__).parents[5]
+FOREIGN = {"role": "sparkfleet.ec2.fleet"}  # stands for somebody's role: installed, and no component
+GIVE = "give names, as in -e components=java,spark"
+
+
+def names(found: list[dict[str, str]]) -> list[str]:
+    return [f"{step['role'].removeprefix('sparkfleet.ec2.')}/{step['tasks_from']}" for step in found]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["java", "spark"],
+        ("java", "spark"),
+        [],
+        ["spark", "java"],
+        ["java", FOREIGN],
+        [{**FOREIGN, "phase": "run", "hosts": "master"}, {**FOREIGN, "phase": "install"}],
+        "java",
+        "java,spark",
+        "java, spark,",
+        "[java,spark]",
+        '["java", {"role": "sparkfleet.ec2.fleet", "hosts": "workers"}]',
+    ],
+)
+def test_lists_that_will_do(given: Any) -> None:
+    assert problems(given) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (["java", "spork"], 'there is no component "spork"; did you mean spark?'),
+        (["Spark"], 'there is no component "Spark"; did you mean spark?'),
+        ("java,sparc", 'there is no component "sparc"; did you mean spark?'),
+        (["common"], 'there is no component "common"; give any of '),
+        (["xyz"], 'there is no component "xyz"; give any of '),
+        ([""], 'there is no component ""; give any of '),
+        (["a.b.c"], "a.b.c is no component of ours; for the role of that name give {role: a.b.c}"),
+        (["java", "spark", "java"], '"java" is there twice'),
+        ([FOREIGN, FOREIGN], '{"role": "sparkfleet.ec2.fleet"} is there twice'),
+        ([3], "got 3; give names, or dictionaries with role, phase and hosts"),
+        ([None], "got null; give names, or dictionaries with role, phase and hosts"),
+        ([["java"]], 'got ["java"]; give names, or dictionaries with role, phase and hosts'),
+        ([{"role": "spark"}], '{"role": "spark"} has no full name of a role; give one such as my.collection.role'),
+        ([{}], "{} has no full name of a role; give one such as my.collection.role"),
+        ([{**FOREIGN, "when": 1, "on": 2}], "has no use for on, when; give role, phase and hosts only"),
+        (
+            [{**FOREIGN, "phase": "setup"}],
+            "has an unknown phase; give one of preflight, install, configure, service, validate, run",
+        ),
+        ([{**FOREIGN, "hosts": ["master"]}], "has unknown hosts; give one of all, master, workers"),
+        (
+            [{"role": "no.such.role"}],
+            '{"role": "no.such.role"} names a role that is not there; install the collection that has no.such.role',
+        ),
+        ([{"role": "sparkfleet.ec2.nothing"}], "install the collection that has sparkfleet.ec2.nothing"),
+        ("[java,", f"got '[java,'; {GIVE}"),
+        ("", f"got ''; {GIVE}"),
+        (None, f"got None; {GIVE}"),
+        (7, f"got 7; {GIVE}"),
+        ({"java": True}, f"got {{'java': True}}; {GIVE}"),
+    ],
+)
+def test_what_will_not_do_is_said_in_one_line(given: Any, line: str) -> None:
+    (said,) = problems(given)
+    assert said.startswith("components: ")
+    assert line in said
+    assert "\n" not in said
+
+
+def test_every_entry_that_will_not_do_has_its_line() -> None:
+    assert len(problems(["spork", "java", 3])) == 2
+
+
+def test_components_are_the_roles_with_an_install_phase() -> None:
+    known = _components.known_components()
+    assert {"java", "spark"} <= set(known)
+    assert not {"common", "fleet"} & set(known)
+    assert known == sorted(known)
+
+
+@pytest.mark.parametrize("given", [["spark", "java", FOREIGN], '[spark, java, {"role": "sparkfleet.ec2.fleet"}]'])
+def test_roles_keep_the_order_after_the_foundation(given: Any) -> None:
+    assert roles(given) == [f"sparkfleet.ec2.{name}" for name in ("common", "spark", "java", "fleet")]
+
+
+def test_steps_of_a_phase_keep_the_order_and_pass_over_roles_without_it() -> None:
+    assert names(steps(["java", "spark"], "install", "worker")) == ["common/install", "java/install", "spark/install"]
+    assert names(steps("spark,java", "install", "master")) == ["common/install", "spark/install", "java/install"]
+    assert names(steps(["java", "spark"], "configure", "worker")) == ["spark/configure"]
+    assert names(steps(["java", "spark"], "run", "worker")) == []
+
+
+def test_our_proofs_run_on_the_master_only() -> None:
+    assert names(steps(["java", "spark"], "validate", "master")) == ["java/validate", "spark/validate"]
+    assert names(steps(["java", "spark"], "validate", "worker")) == []
+
+
+@pytest.mark.parametrize("phase", _components.PHASES)
+def test_a_foreign_role_is_run_whole_in_its_phase_only(phase: str) -> None:
+    in_all = {"phase": phase, "role": "sparkfleet.ec2.fleet"}
+    for other in _components.PHASES:
+        found = [name for name in names(steps([in_all], other, "worker")) if name.startswith("fleet")]
+        assert found == (["fleet/main"] if other == phase else [])
+
+
+def test_a_foreign_role_without_a_phase_is_run_in_the_service_phase_after_what_comes_before_it() -> None:
+    assert names(steps(["spark", FOREIGN, "java"], "service", "worker")) == [
+        "common/service",
+        "spark/service",
+        "fleet/main",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "nodes"), [("all", ["master", "worker"]), ("master", ["master"]), ("workers", ["worker"])]
+)
+def test_a_foreign_role_is_run_on_its_hosts_only(hosts: str, nodes: list[str]) -> None:
+    entry = {**FOREIGN, "hosts": hosts}
+    assert [node for node in ("master", "worker") if "fleet/main" in names(steps([entry], "service", node))] == nodes
+
+
+@pytest.mark.parametrize("use", [roles, lambda given: steps(given, "install", "master")])
+def test_filters_that_cannot_work_with_what_is_given_say_so(use: Any) -> None:
+    with pytest.raises(AnsibleFilterError, match=r"components: got 7; give names"):
+        use(7)
+
+
+PLAYBOOK = """
+- hosts: localhost
+  gather_facts: false
+  vars_files: ["{{ playbooks }}/vars/cluster.yml"]
+  tasks:
+    - name: Say what is wrong and what is done
+      ansible.builtin.debug:
+        msg:
+          - "problems={{ sparkfleet_components | sparkfleet.ec2.component_problems }}"
+          - "roles={{ sparkfleet_components | sparkfleet.ec2.component_roles | join(' ') }}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "last"), [([], "spark"), (["-e", "components=spark,java"], "java"), (["-e", "components=[java]"], "java")]
+)
+def test_the_command_line(tmp_path: Path, words: list[str], last: str) -> None:
+    (tmp_path / "play.yml").write_text(PLAYBOOK)
+    (tmp_path / "ansible.cfg").write_text(f"[defaults]\ncollections_path = {COLLECTIONS}\n")
+    playbooks = Path(components.__file__).parents[2] / "playbooks"
+    command = [Path(sys.executable).with_name("ansible-playbook"), "-e", f"playbooks={playbooks}", *words, "play.yml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "problems=[]" in done.stdout, done.stdout + done.stderr
+    assert f'sparkfleet.ec2.{last}"' in done.stdout
