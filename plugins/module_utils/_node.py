@@ -63,11 +63,10 @@ def targets(roles: Iterable[str]) -> list[str]:
 
 def units(module: AnsibleModule, roles: list[str]) -> list[Unit]:
     """Return the boot unit, the targets of the roles and the units that they want."""
-    show = ["systemctl", "show"]
-    _rc, wants, _err = module.run_command([*show, "--property=Wants", "--value", *targets(roles)], check_rc=True)
+    _rc, wants, _err = module.run_command(["systemctl", "show", "--property=Wants", "--value", *targets(roles)])
     names = [BOOT_UNIT, *targets(roles), *sorted(set(wants.split()) - {BOOT_UNIT})]
     properties = "--property=Id,ActiveState,FragmentPath,InactiveExitTimestampMonotonic"
-    _rc, out, _err = module.run_command([*show, properties, *names], check_rc=True)
+    _rc, out, _err = module.run_command(["systemctl", "show", properties, *names], check_rc=True)
     return [parse(block) for block in out.strip().split("\n\n")]
 
 

@@ -79,10 +79,10 @@ def start(module: AnsibleModule, roles: list[str], found: list[Unit]) -> None:
     """Bring everything up on the settings as they are now; leave through fail_json if a unit stays down."""
     deadline = time.monotonic() + module.params["timeout"]
     systemctl(module, "daemon-reload")
-    stale = [unit.name for unit in found if unit.stale()]
-    # The boot unit turns settings of all components into what their daemons read.
+    stale = any(unit.stale() for unit in found)
+    # The boot unit turns settings of all components into what their daemons read, so it may leave them stale.
     systemctl(module, "restart" if stale else "start", BOOT_UNIT)
-    daemons = [unit.name for unit in units(module, roles) if unit.stale() and unit.name != BOOT_UNIT]
+    daemons = [unit.name for unit in found if unit.stale() and unit.name != BOOT_UNIT]
     if daemons:
         systemctl(module, "try-restart", "--no-block", *daemons)
     systemctl(module, "start", "--no-block", *targets(roles))

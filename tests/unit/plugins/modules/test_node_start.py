@@ -204,6 +204,8 @@ def test_what_counts_as_a_change(start: Run, systemd: Systemd, kind: str) -> Non
 def test_what_a_link_leads_to_does_not_count(start: Run, systemd: Systemd, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (systemd.folder / f"conf-{WORKER}" / "link").symlink_to(tmp_path / "run")
+    (systemd.folder / f"conf-{OTHER}").rmdir()
+    (systemd.folder / f"conf-{OTHER}").symlink_to(tmp_path / "run")
     systemd.age()
     start()
     systemd.run(BOOT, TARGET, WORKER, OTHER)
