@@ -25,9 +25,9 @@ def component_roles(components: Any) -> list[str]:
     return [_components.role_name(entry) for entry in [_components.FOUNDATION, *_entries(components)]]
 
 
-def component_steps(components: Any, phase: str, node_role: str) -> list[dict[str, str]]:
+def component_steps(components: Any, phase: str, node_role: str, alone: bool = False) -> list[dict[str, str]]:
     """Return what to include for one phase on a node."""
-    return _components.steps(_entries(components), phase, node_role)
+    return _components.steps(_entries(components), phase, node_role, alone)
 
 
 class FilterModule:

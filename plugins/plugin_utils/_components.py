@@ -21,6 +21,9 @@ PHASES = ("preflight", "install", "configure", "service", "validate", "run")
 HOSTS = ("all", "master", "workers")
 FULL_NAME = r"\w+\.\w+\.\w+"
 
+# What a component of ours stands on. A role of somebody else's may provide it in another way.
+NEEDS = {"spark": "java"}
+
 # Under every component; it is there without being asked for.
 FOUNDATION = "common"
 
@@ -61,7 +64,19 @@ def problems(components: Any) -> list[str]:
     except ValueError as error:
         return [str(error)]
     twice = [entry for number, entry in enumerate(found) if entry in found[:number]]
-    return [*filter(None, map(problem, found)), *(f"components: {shown(entry)} is there twice" for entry in twice)]
+    return [
+        *filter(None, map(problem, found)),
+        *(f"components: {shown(entry)} is there twice" for entry in twice),
+        *filter(None, (missing_ground(name, found) for name in found)),
+    ]
+
+
+def missing_ground(name: Any, found: list[Any]) -> str | None:
+    """Return what is wrong if nothing in the list can be what a component of ours stands on."""
+    ground = NEEDS.get(name) if isinstance(name, str) else None
+    if ground is None or ground in found or any(isinstance(entry, Mapping) for entry in found):
+        return None
+    return f"components: {name} needs {ground}; give -e components={ground},{name}"
 
 
 def problem(entry: Any) -> str | None:
@@ -97,14 +112,18 @@ def role_name(entry: str | Mapping[str, Any]) -> str:
     return f"{COLLECTION}.{entry}" if isinstance(entry, str) else str(entry["role"])
 
 
-def steps(components: Iterable[str | Mapping[str, Any]], phase: str, node_role: str) -> list[dict[str, str]]:
+def steps(
+    components: Iterable[str | Mapping[str, Any]], phase: str, node_role: str, alone: bool = False
+) -> list[dict[str, str]]:
     """Return what to include, in order, for one phase on a node of the role `master` or `worker`.
+
+    A master that is `alone` does the workers' part too.
 
     Each step is {"role": full name, "tasks_from": entry point}. One of our own roles without that phase is passed
     over, and their proofs, which use the whole cluster, are for the master only. A role of somebody else's is run
     whole in the phase that its entry names.
     """
-    hosts = {"all", "master" if node_role == "master" else "workers"}
+    hosts = {"all", "master" if node_role == "master" else "workers", *(["workers"] if alone else [])}
     ours = phase != "validate" or node_role == "master"
     found = []
     for entry in [FOUNDATION, *components]:

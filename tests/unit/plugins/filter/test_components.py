@@ -170,3 +170,18 @@ def test_the_command_line(tmp_path: Path, words: list[str], last: str) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "problems=[]" in done.stdout, done.stdout + done.stderr
     assert f'sparkfleet.ec2.{last}"' in done.stdout
+
+
+def test_spark_needs_java() -> None:
+    """Nothing is installed that could not run; a foreign role may bring a Java of its own."""
+    line = "components: spark needs java; give -e components=java,spark"
+    assert _components.problems(["spark"]) == [line]
+    assert _components.problems(["spark", "java"]) == []
+    assert line not in _components.problems([{"role": "my.own.java"}, "spark"])
+
+
+def test_a_master_alone_does_the_workers_part() -> None:
+    """A role for the workers runs on it, where there are none."""
+    entry = {"role": "my.own.role", "phase": "run", "hosts": "workers"}
+    assert _components.steps([entry], "run", "master") == []
+    assert _components.steps([entry], "run", "master", alone=True) == [{"role": "my.own.role", "tasks_from": "main"}]
