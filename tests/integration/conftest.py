@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 NAME = "test"
 # Beside a demo, and beside the local EC2s of other tests.
-PLACE = ["--name", NAME, "--port", "4980", "--vpc-cidr", "10.243.0.0/16", "--public-cidr", "198.18.80.0/24"]
+PLACE = ["--name", NAME, "--port", "5180", "--vpc-cidr", "10.243.0.0/16", "--public-cidr", "198.18.80.0/24"]
 
 
 def local_ec2(*args: str) -> str:

@@ -266,7 +266,7 @@ def test_spark_role_on_plain_nodes(user: User) -> None:
     lines = [f"node{number} ansible_host={host['PrivateIpAddress']}" for number, host in enumerate(hosts)]
     (user.home / "hosts.ini").write_text(
         "\n".join([*lines, "[all:vars]", "ansible_user=admin", f"ansible_ssh_private_key_file={key}"])
-        + "\nansible_ssh_common_args=-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null\n"
+        + f"\nansible_ssh_common_args=-o StrictHostKeyChecking=accept-new -o UserKnownHostsFile={user.home}/strangers\n"
     )
     playbook = user.home / "mine.yml"
     playbook.write_text(
