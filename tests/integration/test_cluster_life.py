@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from conftest import BIN, User
+from cluster_user import BIN, User
 
 LIVE = ["pending", "running", "stopping", "stopped"]
 
