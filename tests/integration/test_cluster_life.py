@@ -163,9 +163,10 @@ def test_hand_edits_are_shown_and_repaired(user: User) -> None:
     shown = user.play("site.yml", "--check", "--diff", "-e", "full=yes")
     assert "-SPARK_WORKER_CORES=1" in shown
     assert "SPARK_WORKER_CORES=1" in user.ssh("one", "worker-2", "cat /etc/spark/spark-env.sh")
-    user.play("site.yml", "-e", "full=yes")
+    repair = ("site.yml", "-e", "full=yes", "-e", "sparkfleet_validate=no")  # the proof has its own tests
+    user.play(*repair)
     assert "SPARK_WORKER_CORES=1" not in user.ssh("one", "worker-2", "cat /etc/spark/spark-env.sh")
-    assert changed(user.play("site.yml", "-e", "full=yes")) == 0
+    assert changed(user.play(*repair)) == 0
 
 
 def test_second_cluster_without_workers(user: User) -> None:
