@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from local_ec2.addresses import AddressError, AddressPool
-from local_ec2.deviations import replace
+from local_ec2.deviations.patch import replace
 from local_ec2.network import mac
 from local_ec2.tokens import TokenMismatchError, TokenStore
 

@@ -182,6 +182,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Clock, Nodes]]:
     """Moto with the deviations of local EC2, for this test only."""
     monkeypatch.syspath_prepend(str(ROOT))
     from local_ec2 import deviations
+    from local_ec2.deviations import patch
     from local_ec2.settings import Settings
 
     def replace(owner: Any, name: str, new: Any) -> Any:
@@ -189,7 +190,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Clock, Nodes]]:
         monkeypatch.setattr(owner, name, new)
         return old
 
-    monkeypatch.setattr(deviations, "replace", replace)
+    monkeypatch.setattr(patch, "replace", replace)
     paths = dict(EC2BaseResponse.RESPONSE_KEY_PATH_TO_TRANSFORMER)
     monkeypatch.setattr(EC2BaseResponse, "RESPONSE_KEY_PATH_TO_TRANSFORMER", paths)
     # To read EC2's model for each run, and to make a thousand images for each test, would take longer than all else.

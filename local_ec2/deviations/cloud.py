@@ -1,0 +1,30 @@
+# Copyright (c) 2026, The sparkfleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the API acts on."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from local_ec2.addresses import AddressPool
+from local_ec2.nodes import Nodes
+from local_ec2.settings import Settings
+from local_ec2.tokens import TokenStore
+
+
+@dataclass
+class Cloud:
+    """What the API acts on."""
+
+    settings: Settings
+    nodes: Nodes
+    images: dict[str, str]
+    tokens: TokenStore = field(default_factory=TokenStore)
+
+    def __post_init__(self) -> None:
+        """Make what all regions share: there is one machine behind them."""
+        self.launching = threading.Lock()
+        self.private = AddressPool(self.settings.vpc_cidr)
+        self.public = AddressPool(self.settings.public_cidr)
