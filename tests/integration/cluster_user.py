@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from place import place
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-NAME = "test"
-# Beside a demo, and beside the local EC2s of other tests.
-PLACE = ["--name", NAME, "--port", "5180", "--vpc-cidr", "10.243.0.0/16", "--public-cidr", "198.18.80.0/24"]
+PLACE = place(0, "test")
 
 
 def local_ec2(*args: str) -> str:

@@ -20,11 +20,11 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from place import place
 
 ROOT = Path(__file__).parents[3]
-NAME = "pytest"
-PUBLIC = IPv4Network("198.19.250.0/24")
-UP = ["up", "--port", "47310", "--vpc-cidr", "10.250.0.0/16", "--public-cidr", str(PUBLIC)]
+PLACE = place(1, "pytest")
+NAME, UP = PLACE.name, ["up", *PLACE.options]
 DEBIAN = "136693071363"
 CAP_NET_ADMIN = 12
 STATE_SECONDS = 30
@@ -169,7 +169,7 @@ def routes() -> list[str]:
     """Return the host's routes that lead to public addresses of ours."""
     shown = subprocess.run(["ip", "-json", "route"], capture_output=True, text=True, check=True).stdout
     to = (route["dst"] for route in json.loads(shown) if route["dst"] != "default" and "type" not in route)
-    return [destination for destination in to if IPv4Network(destination).subnet_of(PUBLIC)]
+    return [destination for destination in to if IPv4Network(destination).subnet_of(PLACE.public)]
 
 
 def test_second_up_says_so(account: Account) -> None:
@@ -196,7 +196,7 @@ def test_newest_image_is_the_one_that_boots(account: Account) -> None:
         ({"KeyName": "absent"}, "InvalidKeyPair.NotFound"),
         ({"SecurityGroupIds": ["sg-0123456789abcdef0"]}, "InvalidGroup.NotFound"),
         ({"UserData": "x" * 20000}, "InvalidParameterValue"),
-        ({"PrivateIpAddress": "10.250.0.2"}, "InvalidParameterValue"),
+        ({"PrivateIpAddress": str(PLACE.vpc[2])}, "InvalidParameterValue"),
         ({"Placement": {"AvailabilityZone": "eu-west-1a"}}, "InvalidParameterValue"),
         ({"DryRun": True}, "DryRunOperation"),
     ],
@@ -234,7 +234,7 @@ def test_tmp_and_journal_are_on_the_disk(account: Account, pair: list[str]) -> N
 def test_node_knows_its_private_address_only(account: Account, pair: list[str]) -> None:
     node = account.get(pair[0])
     assert account.ssh(pair[0], "hostname -I") == node["PrivateIpAddress"]
-    assert IPv4Address(node["PublicIpAddress"]) in PUBLIC
+    assert IPv4Address(node["PublicIpAddress"]) in PLACE.public
     assert node["PublicDnsName"] == node["PublicIpAddress"]
 
 
