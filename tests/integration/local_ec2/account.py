@@ -113,6 +113,9 @@ class Account:
             "StrictHostKeyChecking=yes",
             "BatchMode=yes",
             "ConnectTimeout=3",
+            # A session of a node whose plug is pulled gets no answer any more, and no end.
+            "ServerAliveInterval=3",
+            "ServerAliveCountMax=3",
         ]
         ssh = ["ssh", "-F", "none", "-i", str(self.key), *(f"-o{option}" for option in options), f"{user}@{address}"]
 
