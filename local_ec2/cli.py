@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
 
 from local_ec2 import daemon
+from local_ec2.control import ask
+from local_ec2.faults import Fault
 from local_ec2.host import check_root
-from local_ec2.nodes import read_console
+from local_ec2.nodes import BootFault, read_console
 from local_ec2.run import CommandError
 from local_ec2.settings import LocalEC2Error, Settings
 
@@ -36,6 +38,14 @@ def network(text: str) -> IPv4Network:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def positive(text: str) -> int:
+    """Parse a count for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("give a whole number from 1 up")
+    return number
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser; every option's default can come from the environment."""
 
@@ -50,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
         help="several local EC2s can be up at once, each with a name and addresses of its own "
         "(default: %(default)s; environment SPARKFLEET_LOCAL_EC2_NAME)",
     )
-    commands = top.add_subparsers(dest="command", required=True, metavar="{up,down,status,logs,env}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="{up,down,status,logs,env,fault}")
 
     up = commands.add_parser("up", parents=[common], help="start it; what it needs is made first (a minute, once)")
     up.add_argument(
@@ -88,7 +98,39 @@ def parser() -> argparse.ArgumentParser:
     logs = commands.add_parser("logs", parents=[common], help="print the server's log or an instance's console")
     logs.add_argument("instance", nargs="?", help="instance id")
     commands.add_parser("env", parents=[common], help="print shell exports for AWS clients, for eval")
+    add_faults(commands.add_parser("fault", help="have something go wrong"), common)
     return top
+
+
+def add_faults(fault: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    """Add what ``fault`` can be told."""
+    kinds = fault.add_subparsers(dest="kind", required=True)
+    count = argparse.ArgumentParser(add_help=False, parents=[common])
+    count.add_argument("--count", type=positive, help="the next COUNT times only (default: until `fault clear`)")
+
+    throttle = kinds.add_parser("throttle", parents=[count], help="refuse calls with RequestLimitExceeded")
+    throttle.add_argument("action", help="EC2's action, such as RunInstances")
+    throttle.set_defaults(code="RequestLimitExceeded", message="Request limit exceeded.")
+    error = kinds.add_parser("error", parents=[count], help="refuse calls with any error")
+    error.add_argument("action", help="EC2's action, such as RunInstances")
+    error.add_argument("code", help="EC2's code, such as UnauthorizedOperation")
+    error.add_argument("--message", default="Asked for by `local_ec2 fault`", help="default: %(default)s")
+    capacity = kinds.add_parser(
+        "capacity", parents=[count], help="refuse launches and starts with InsufficientInstanceCapacity"
+    )
+    capacity.add_argument("--type", default="", help="instance type (default: all)")
+    invisible = kinds.add_parser(
+        "invisible", parents=[count], help="hide instances launched from now on, as EC2 may before all of it knows them"
+    )
+    invisible.add_argument("seconds", type=float, help="for how long after their launch")
+    for boot, what in {
+        BootFault.NO_SSH: "boot instances on which nothing that comes in for port 22 arrives",
+        BootFault.DIES: "end instances right after their launch",
+        BootFault.PANICS: "boot instances whose kernel panics",
+    }.items():
+        kinds.add_parser(boot.value, parents=[count], help=what)
+    kinds.add_parser("list", parents=[common], help="show the faults that are waiting")
+    kinds.add_parser("clear", parents=[common], help="forget them; instances that have one keep it")
 
 
 def up(options: argparse.Namespace) -> int:
@@ -140,19 +182,33 @@ def logs(options: argparse.Namespace) -> int:
     return 0
 
 
+def fault(options: argparse.Namespace) -> int:
+    """Have something go wrong, or show what shall."""
+    given = {key: value for key, value in vars(options).items() if key in Fault.__dataclass_fields__}
+    do = {"list": {"do": "list"}, "clear": {"do": "clear"}}.get(options.kind, {"do": "add", "fault": given})
+    for line in ask(up_and_running(options.name), "faults", do):
+        say(line)
+    return 0
+
+
 def env(options: argparse.Namespace) -> int:
     """Print exports."""
-    settings = daemon.running(options.name)
-    if not settings:
-        raise LocalEC2Error(f"local EC2 {options.name} is down: start it with `python -m local_ec2 up`")
-    say(daemon.exports(settings))
+    say(daemon.exports(up_and_running(options.name)))
     return 0
+
+
+def up_and_running(name: str) -> Settings:
+    """Return the settings of the local EC2 of this name; refuse one that does not answer."""
+    settings = daemon.running(name)
+    if not settings:
+        raise LocalEC2Error(f"local EC2 {name} is down: start it with `python -m local_ec2 up`")
+    return settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, return its exit code."""
     options = parser().parse_args(arguments)
-    actions = {"up": up, "down": down, "status": status, "logs": logs, "env": env}
+    actions = {"up": up, "down": down, "status": status, "logs": logs, "env": env, "fault": fault}
     try:
         if options.command in ("up", "down", "status"):
             check_root()

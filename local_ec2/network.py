@@ -51,6 +51,8 @@ table ip {link} {{
 }}
 """
 
+DROP_SSH = "table inet fault { chain input { type filter hook input priority -300; tcp dport 22 drop; }; }"
+
 
 def conflict(ours: IPv4Network, routes: list[dict[str, str]], own_link: str) -> str | None:
     """Return the first of the host's routes (``ip -json route`` entries) that overlaps, None when there is none."""
@@ -146,6 +148,12 @@ def attach(settings: Settings, instance_id: str, private_ip: str, public_ip: str
     run("ip", "-batch", "-", stdin="\n".join(setup))
     run("ip", "-netns", namespace, "-batch", "-", stdin="\n".join(inside))
     return Path("/run/netns") / namespace
+
+
+def drop_ssh(settings: Settings, instance_id: str) -> None:
+    """Have a node's namespace drop what comes in for its port 22, as a network does that is set up wrong."""
+    namespace = Path("/run/netns") / settings.container(instance_id)
+    run("nsenter", f"--net={namespace}", "nft", "-f", "-", stdin=DROP_SSH)
 
 
 def detach(settings: Settings, instance_id: str, private_ip: str, public_ip: str | None) -> None:

@@ -38,9 +38,25 @@ REBOOT = signal.SIGRTMIN + 5
 # What a container ends with when its init called reboot(2) to restart (128 + SIGHUP).
 REBOOTED = 129
 INIT_SECONDS = 30
+# A boot that ends in a kernel which no longer takes anything: signals are caught, and nothing follows.
+PANIC = r"""trap : 38 39
+printf '%s\n' '[    0.000000] Linux version 6.1.0-40-cloud-amd64 (debian-kernel@lists.debian.org)' \
+    '[    1.873512] VFS: Cannot open root device "UUID=" or unknown-block(0,0): error -6' \
+    '[    1.874911] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)' \
+    '[    1.876020] CPU: 0 PID: 1 Comm: swapper/0 Not tainted 6.1.0-40-cloud-amd64 #1' \
+    '[    1.877308] ---[ end Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0) ]---'
+while :; do sleep 3600; done"""
 # EC2 too pulls the plug of an operating system that does not shut down.
 STOP_SECONDS = 60
 CONSOLE_BYTES = 64 * 1024
+
+
+class BootFault(Enum):
+    """What goes wrong with a node, at each boot, because somebody wants to see what happens then."""
+
+    NO_SSH = "no-ssh"
+    DIES = "dies-at-boot"
+    PANICS = "panics"
 
 
 @dataclass(frozen=True)
@@ -55,6 +71,7 @@ class NodeSpec:
     vcpus: int
     public_keys: Sequence[str]
     user_data: bytes
+    fault: BootFault | None = None
 
 
 class Listener(Protocol):
@@ -190,6 +207,10 @@ class Nodes:
             return
         try:
             network.attach(self._settings, node.spec.instance_id, node.spec.private_ip, node.public_ip)
+            if node.spec.fault is BootFault.DIES:
+                raise LocalEC2Error("a fault that was asked for")
+            if node.spec.fault is BootFault.NO_SSH:
+                network.drop_ssh(self._settings, node.spec.instance_id)
             start(node)
             self._adopt(node)
         except Exception as error:
@@ -202,7 +223,7 @@ class Nodes:
     def _create(self, node: Node) -> None:
         spec, folder = node.spec, self._settings.node_dir(node.spec.instance_id)
         write_seed(folder / "seed", spec.instance_id, spec.hostname, spec.public_keys, spec.user_data)
-        podman("run", "--detach", *container_options(self._settings, spec, folder), spec.image, "/sbin/init")
+        podman("run", "--detach", *container_options(self._settings, spec, folder), spec.image, *init(spec.fault))
 
     def _start_container(self, node: Node) -> None:
         podman("start", self._settings.container(node.spec.instance_id))
@@ -273,6 +294,11 @@ def container_options(settings: Settings, spec: NodeSpec, folder: Path) -> list[
     # podman would put these on a tmpfs, where they take memory and do not outlive a stop.
     disks = ("--volume=/tmp", "--volume=/var/log/journal")
     return ["--tty", "--no-hosts", *disks, *(f"--{key}={value}" for key, value in options.items()), *limit_options()]
+
+
+def init(fault: BootFault | None) -> list[str]:
+    """Return the command that a node boots."""
+    return ["/bin/sh", "-c", PANIC] if fault is BootFault.PANICS else ["/sbin/init"]
 
 
 def takes_signal(pid: int, number: int) -> bool:

@@ -18,6 +18,7 @@ from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_
 from werkzeug.serving import make_server
 
 from local_ec2 import amis
+from local_ec2.control import Control
 from local_ec2.deviations import Cloud, install
 from local_ec2.mirror import http
 from local_ec2.nodes import Nodes
@@ -28,10 +29,11 @@ log = logging.getLogger(__name__)
 
 def serve(settings: Settings, image: str) -> None:
     """Serve until SIGTERM."""
-    install(Cloud(settings, Nodes(settings), amis.bootable(image)))
+    cloud = Cloud(settings, Nodes(settings), amis.bootable(image))
+    install(cloud)
     if settings.mirror:
         http.serve(settings, mirror_dir())
-    application = DomainDispatcherApplication(create_backend_app)
+    application = Control(DomainDispatcherApplication(create_backend_app), {"faults": cloud.faults.command})
     server = make_server("127.0.0.1", settings.port, application, threaded=True, request_handler=MotoRequestHandler)
     # The first request of a region makes it; nobody shall have to wait for the usual one.
     _ = ec2_backends[DEFAULT_ACCOUNT_ID][REGION]

@@ -8,7 +8,7 @@ Every attribute of moto that is replaced must exist, so that a moto that has mov
 
 from __future__ import annotations
 
-from local_ec2.deviations import addresses, console, images, instances, launches, security_groups
+from local_ec2.deviations import addresses, console, errors, faults, images, instances, launches, security_groups
 from local_ec2.deviations.cloud import Cloud
 
 __all__ = ["Cloud", "install"]
@@ -16,5 +16,5 @@ __all__ = ["Cloud", "install"]
 
 def install(cloud: Cloud) -> None:
     """Make moto act on ``cloud``; before the first request."""
-    for topic in (addresses, console, images, instances, launches, security_groups):
+    for topic in (addresses, console, errors, faults, images, instances, launches, security_groups):
         topic.install(cloud)

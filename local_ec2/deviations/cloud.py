@@ -9,6 +9,7 @@ import threading
 from dataclasses import dataclass, field
 
 from local_ec2.addresses import AddressPool
+from local_ec2.faults import Faults
 from local_ec2.nodes import Nodes
 from local_ec2.settings import Settings
 from local_ec2.tokens import TokenStore
@@ -22,6 +23,7 @@ class Cloud:
     nodes: Nodes
     images: dict[str, str]
     tokens: TokenStore = field(default_factory=TokenStore)
+    faults: Faults = field(default_factory=Faults)
 
     def __post_init__(self) -> None:
         """Make what all regions share: there is one machine behind them."""

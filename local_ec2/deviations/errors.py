@@ -8,9 +8,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from moto.core.responses import ActionResult
 from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.responses import EC2Response
 
 from local_ec2.addresses import AddressError
+from local_ec2.deviations import patch
+from local_ec2.deviations.cloud import Cloud
+
+# Clients try again by themselves after some of them.
+STATUS = {
+    "AuthFailure": 401,
+    "UnauthorizedOperation": 403,
+    "InternalError": 500,
+    "InternalFailure": 500,
+    "InsufficientInstanceCapacity": 500,
+    "RequestLimitExceeded": 503,
+    "ServiceUnavailable": 503,
+    "Unavailable": 503,
+}
+
+
+def install(_cloud: Cloud) -> None:
+    """Any error: with EC2's HTTP status (moto: 400 for all)."""
+
+    def serialized(response: Any, answer: ActionResult) -> tuple[int, Any, Any]:
+        status, headers, body = serialize(response, answer)
+        return STATUS.get(getattr(answer.result, "code", ""), status), headers, body
+
+    serialize = patch.replace(EC2Response, "serialized", serialized)
 
 
 def unsupported(what: str) -> EC2ClientError:

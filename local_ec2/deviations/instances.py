@@ -18,7 +18,7 @@ from local_ec2.deviations import patch
 from local_ec2.deviations.cloud import Cloud
 from local_ec2.deviations.images import ROOT_GIB, ROOT_TYPE
 from local_ec2.network import mac
-from local_ec2.nodes import NodeSpec
+from local_ec2.nodes import BootFault, NodeSpec
 
 STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 # What moto notes for a request without a client token.
@@ -35,6 +35,8 @@ class NodeInstance(instances.Instance):
     """An instance with a node behind it. moto's own is running, stopped and terminated the moment it is asked to."""
 
     cloud: ClassVar[Cloud]
+    boot_fault: BootFault | None = None
+    visible_from: float = 0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Be pending; interfaces made for this instance go with it, as EC2's default is (moto leaves them behind)."""
@@ -76,6 +78,7 @@ class NodeInstance(instances.Instance):
             vcpus=hardware["VCpuInfo"]["DefaultVCpus"],
             public_keys=[key.public_key.strip()] if key else [],
             user_data=base64.b64decode(str(self.user_data or "")),
+            fault=self.boot_fault,
         )
 
     def start(self) -> instances.InstanceState:
@@ -159,6 +162,19 @@ class NodeInstance(instances.Instance):
             nic.stop()
             if address and not nic.public_ip:
                 self.cloud.public.release(address)
+
+    @property
+    def instance_id(self) -> str:
+        """What DescribeInstanceStatus needs, where moto forgets it."""
+        return self.id
+
+    @property
+    def instance_status(self) -> dict[str, Any]:
+        """As moto's, unless the node panics."""
+        status = super().instance_status
+        if self.state == "running" and self.boot_fault is BootFault.PANICS:
+            return {"Status": "impaired", "Details": [{"Name": "reachability", "Status": "failed"}]}
+        return status
 
     @property
     def private_ip(self) -> str | None:
