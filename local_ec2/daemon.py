@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from local_ec2 import amis, host, image, network, nodes
+from local_ec2 import amis, disks, host, image, network, nodes
 from local_ec2.mirror import ARCHIVES
 from local_ec2.mirror.archives import provide
 from local_ec2.podman import containers
@@ -138,6 +138,7 @@ def down(settings: Settings) -> int:
     _stop_server(settings)
     names = containers(settings.label)
     nodes.remove_all(settings, names)
+    disks.remove_all(settings.disks_dir)
     network.down(settings)
     shutil.rmtree(settings.run_dir, ignore_errors=True)
     return len(names)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Protocol
 
 from local_ec2 import network
+from local_ec2.disks import NodeDisks
 from local_ec2.podman import limit_options, podman, remove
 from local_ec2.run import attempt
 from local_ec2.seed import write_seed
@@ -69,6 +70,7 @@ class NodeSpec:
     private_ip: str
     memory_mib: int
     vcpus: int
+    store_sizes: Sequence[int]
     public_keys: Sequence[str]
     user_data: bytes
     fault: BootFault | None = None
@@ -101,10 +103,11 @@ class Intent(Enum):
 class Node:
     """One instance's container. ``lock`` is held while podman works on it."""
 
-    def __init__(self, spec: NodeSpec, listener: Listener) -> None:
+    def __init__(self, spec: NodeSpec, listener: Listener, disks: NodeDisks) -> None:
         """Note the node; nothing runs yet."""
         self.spec = spec
         self.listener = listener
+        self.disks = disks
         self.public_ip: str | None = None
         self.intent = Intent.RUN
         self.boots = 0
@@ -152,16 +155,17 @@ class Nodes:
 
     def launch(self, spec: NodeSpec, public_ip: str | None, listener: Listener) -> None:
         """Make a node and start it, in the background."""
-        node = self._nodes[spec.instance_id] = Node(spec, listener)
+        disks = NodeDisks(self._settings.disks_dir, spec.store_sizes)
+        node = self._nodes[spec.instance_id] = Node(spec, listener, disks)
         node.public_ip = public_ip
-        self._submit(self._boot, node, self._create)
+        self._submit(self._boot, node)
 
     def start(self, instance_id: str, public_ip: str | None) -> None:
         """Start a stopped node, in the background."""
         node = self._nodes[instance_id]
         node.intent = Intent.RUN
         node.public_ip = public_ip
-        self._submit(self._boot, node, self._start_container)
+        self._submit(self._boot, node)
 
     def stop(self, instance_id: str) -> None:
         """Shut a running node down; after STOP_SECONDS the plug is pulled."""
@@ -202,20 +206,27 @@ class Nodes:
 
         self._pool.submit(logged)
 
-    def _boot(self, node: Node, start: Callable[[Node], None]) -> None:
+    def _boot(self, node: Node) -> None:
         if node.intent is Intent.TERMINATE:
             return
+        container = self._settings.container(node.spec.instance_id)
         try:
             network.attach(self._settings, node.spec.instance_id, node.spec.private_ip, node.public_ip)
             if node.spec.fault is BootFault.DIES:
                 raise LocalEC2Error("a fault that was asked for")
             if node.spec.fault is BootFault.NO_SSH:
                 network.drop_ssh(self._settings, node.spec.instance_id)
-            start(node)
+            node.disks.connect()
+            if not node.boots:
+                self._create(node)
+            # There is a process now, with its /dev, but it is not init yet.
+            podman("init", container)
+            node.disks.show(Path("/proc") / str(self._pid(node)) / "root/dev")
+            podman("start", container)
             self._adopt(node)
         except Exception as error:
             log.exception("%s does not start", node.spec.instance_id)
-            self._detach(node)
+            self._release(node)
             node.listener.node_failed(str(error))
         else:
             node.listener.node_running()
@@ -223,15 +234,14 @@ class Nodes:
     def _create(self, node: Node) -> None:
         spec, folder = node.spec, self._settings.node_dir(node.spec.instance_id)
         write_seed(folder / "seed", spec.instance_id, spec.hostname, spec.public_keys, spec.user_data)
-        podman("run", "--detach", *container_options(self._settings, spec, folder), spec.image, *init(spec.fault))
+        podman("create", *container_options(self._settings, spec, folder), spec.image, *init(spec.fault))
 
-    def _start_container(self, node: Node) -> None:
-        podman("start", self._settings.container(node.spec.instance_id))
+    def _pid(self, node: Node) -> int:
+        return int((self._settings.node_dir(node.spec.instance_id) / "pid").read_text(encoding="ascii"))
 
     def _adopt(self, node: Node) -> None:
         """Wait until init takes signals and watch for its end."""
-        folder = self._settings.node_dir(node.spec.instance_id)
-        pid = int((folder / "pid").read_text(encoding="ascii"))
+        pid = self._pid(node)
         self._selector.register(node.adopt(pid), selectors.EVENT_READ, node)
         deadline = time.monotonic() + INIT_SECONDS
         # An init that has ended by now is for the watcher to deal with.
@@ -253,27 +263,32 @@ class Nodes:
         if node.intent is Intent.TERMINATE:
             return
         code = int(podman("wait", "--interval", "50ms", self._settings.container(node.spec.instance_id)))
-        public_ip = node.public_ip
-        self._detach(node)
         if node.intent is Intent.RUN and code == REBOOTED:
-            node.public_ip = public_ip
-            self._boot(node, self._start_container)
+            network.detach(self._settings, node.spec.instance_id, node.spec.private_ip, node.public_ip)
+            self._boot(node)
         else:
+            self._release(node)
             node.listener.node_stopped(asked=node.intent is Intent.STOP)
 
     def _remove(self, node: Node) -> None:
         remove(self._settings.container(node.spec.instance_id))
-        self._detach(node)
+        self._release(node)
         shutil.rmtree(self._settings.node_dir(node.spec.instance_id) / "seed", ignore_errors=True)
         node.listener.node_gone()
 
-    def _detach(self, node: Node) -> None:
+    def _release(self, node: Node) -> None:
+        """Give back what a node that does not run has no need of."""
         network.detach(self._settings, node.spec.instance_id, node.spec.private_ip, node.public_ip)
         node.public_ip = None
+        node.disks.disconnect()
 
 
 def container_options(settings: Settings, spec: NodeSpec, folder: Path) -> list[str]:
-    """Return the options of ``podman run``. No CAP_NET_ADMIN; SYS_BOOT tells a reboot from a poweroff."""
+    """Return the options of ``podman create``. No CAP_NET_ADMIN; SYS_BOOT tells a reboot from a poweroff.
+
+    SYS_ADMIN is for mounting disks, which AppArmor's profile for containers would refuse. Of the devices that the rule
+    opens, a node without CAP_MKNOD gets at those only that are put into its /dev. lsblk needs /sys/dev/block.
+    """
     memory = f"{spec.memory_mib}m"
     options = {
         "name": settings.container(spec.instance_id),
@@ -283,7 +298,8 @@ def container_options(settings: Settings, spec: NodeSpec, folder: Path) -> list[
         "memory": memory,
         "memory-swap": memory,
         "systemd": "always",
-        "cap-add": "SYS_BOOT",
+        "cap-add": "SYS_ADMIN,SYS_BOOT",
+        "device-cgroup-rule": "b 7:* rw",
         "pidfile": str(folder / "pid"),
         "log-driver": "k8s-file",
         "log-opt": f"path={folder / 'console.log'}",
@@ -292,8 +308,16 @@ def container_options(settings: Settings, spec: NodeSpec, folder: Path) -> list[
     if spec.vcpus < (os.cpu_count() or 1):
         options["cpus"] = str(spec.vcpus)
     # podman would put these on a tmpfs, where they take memory and do not outlive a stop.
-    disks = ("--volume=/tmp", "--volume=/var/log/journal")
-    return ["--tty", "--no-hosts", *disks, *(f"--{key}={value}" for key, value in options.items()), *limit_options()]
+    on_disk = ("--volume=/tmp", "--volume=/var/log/journal")
+    security = ("--security-opt=apparmor=unconfined", "--security-opt=unmask=/sys/dev/block")
+    return [
+        "--tty",
+        "--no-hosts",
+        *on_disk,
+        *security,
+        *(f"--{key}={value}" for key, value in options.items()),
+        *limit_options(),
+    ]
 
 
 def init(fault: BootFault | None) -> list[str]:

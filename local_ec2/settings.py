@@ -13,6 +13,8 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 RUN_DIR = Path("/run/sparkfleet-local-ec2")
+# /run is memory on most hosts.
+DISKS_DIR = Path("/var/lib/sparkfleet-local-ec2")
 REGION = "us-east-1"
 # Three letters and the name are an interface's name, which Linux ends at 15 bytes.
 NAME = re.compile(r"[a-z][a-z0-9]{0,11}")
@@ -113,6 +115,11 @@ class Settings:
     def ready_file(self) -> Path:
         """There once the server answers."""
         return self.run_dir / "ready"
+
+    @property
+    def disks_dir(self) -> Path:
+        """Files of the nodes' disks, volumes and snapshots."""
+        return DISKS_DIR / self.name
 
     def node_dir(self, instance_id: str) -> Path:
         """An instance's seed, console and process id."""

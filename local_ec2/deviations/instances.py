@@ -76,6 +76,7 @@ class NodeInstance(instances.Instance):
             private_ip=str(self.private_ip),
             memory_mib=hardware["MemoryInfo"]["SizeInMiB"],
             vcpus=hardware["VCpuInfo"]["DefaultVCpus"],
+            store_sizes=store_sizes(hardware),
             public_keys=[key.public_key.strip()] if key else [],
             user_data=base64.b64decode(str(self.user_data or "")),
             fault=self.boot_fault,
@@ -200,3 +201,11 @@ class NodeInstance(instances.Instance):
     def public_dns_name(self) -> str:
         """The public address itself: a name under amazonaws.com would be asked for outside this machine."""
         return self.public_ip or ""
+
+
+def store_sizes(hardware: dict[str, Any]) -> list[int]:
+    """Return the bytes of each NVMe instance-store disk of a type; a disk's GB are powers of ten."""
+    store = hardware.get("InstanceStorageInfo") or {}
+    if store.get("NvmeSupport", "unsupported") == "unsupported":
+        return []
+    return [disk["SizeInGB"] * 10**9 for disk in store["Disks"] for _ in range(disk["Count"])]

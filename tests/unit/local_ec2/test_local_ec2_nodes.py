@@ -24,7 +24,9 @@ from local_ec2.run import CommandError, run
 from local_ec2.seed import write_seed
 from local_ec2.settings import Settings
 
-SPEC = NodeSpec("i-0123456789abcdef0", "image", "ip-10-231-0-4.ec2.internal", "10.231.0.4", 4096, 1, ("key",), b"data")
+SPEC = NodeSpec(
+    "i-0123456789abcdef0", "image", "ip-10-231-0-4.ec2.internal", "10.231.0.4", 4096, 1, (), ("key",), b"data"
+)
 SECONDS = 10
 # Takes the signals that systemd takes and ends as it does: 130 for a poweroff, 129 for a reboot.
 INIT = """
@@ -46,7 +48,7 @@ class Podman:
         self.fail = False
 
     def __call__(self, command: str, *args: str) -> str:
-        if command in ("run", "start"):
+        if command == "init":
             if self.fail:
                 raise CommandError("podman: no")
             self.starts += 1
