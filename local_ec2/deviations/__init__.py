@@ -8,7 +8,17 @@ Every attribute of moto that is replaced must exist, so that a moto that has mov
 
 from __future__ import annotations
 
-from local_ec2.deviations import addresses, console, errors, faults, images, instances, launches, security_groups
+from local_ec2.deviations import (
+    addresses,
+    console,
+    errors,
+    faults,
+    images,
+    instances,
+    launches,
+    placement_groups,
+    security_groups,
+)
 from local_ec2.deviations.cloud import Cloud
 
 __all__ = ["Cloud", "install"]
@@ -16,5 +26,7 @@ __all__ = ["Cloud", "install"]
 
 def install(cloud: Cloud) -> None:
     """Make moto act on ``cloud``; before the first request."""
-    for topic in (addresses, console, errors, faults, images, instances, launches, security_groups):
+    # What faults puts in the place of RunInstances has to be in there before launches replaces that.
+    topics = (addresses, console, errors, faults, images, instances, launches, placement_groups, security_groups)
+    for topic in topics:
         topic.install(cloud)

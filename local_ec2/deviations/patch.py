@@ -13,3 +13,10 @@ def replace(owner: Any, name: str, new: Any) -> Any:
     old = getattr(owner, name)
     setattr(owner, name, new)
     return old
+
+
+def add(owner: Any, name: str, new: Any) -> None:
+    """Give ``owner`` what it lacks; AttributeError when it has that by now."""
+    if hasattr(owner, name):
+        raise AttributeError(f"{owner.__name__}.{name} is there")
+    setattr(owner, name, new)

@@ -190,7 +190,11 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Clock, Nodes]]:
         monkeypatch.setattr(owner, name, new)
         return old
 
+    def add(owner: Any, name: str, new: Any) -> None:
+        monkeypatch.setattr(owner, name, new, raising=False)
+
     monkeypatch.setattr(patch, "replace", replace)
+    monkeypatch.setattr(patch, "add", add)
     paths = dict(EC2BaseResponse.RESPONSE_KEY_PATH_TO_TRANSFORMER)
     monkeypatch.setattr(EC2BaseResponse, "RESPONSE_KEY_PATH_TO_TRANSFORMER", paths)
     # To read EC2's model for each run, and to make a thousand images for each test, would take longer than all else.
