@@ -14,6 +14,7 @@ from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
 
 from local_ec2 import daemon
 from local_ec2.control import ask
+from local_ec2.credentials import Credentials
 from local_ec2.faults import Fault
 from local_ec2.host import check_root
 from local_ec2.nodes import BootFault, read_console
@@ -193,7 +194,8 @@ def fault(options: argparse.Namespace) -> int:
 
 def env(options: argparse.Namespace) -> int:
     """Print exports."""
-    say(daemon.exports(up_and_running(options.name)))
+    settings = up_and_running(options.name)
+    say(daemon.exports(settings, Credentials.load(settings)))
     return 0
 
 

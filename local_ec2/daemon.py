@@ -17,10 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from local_ec2 import amis, disks, host, image, network, nodes
+from local_ec2.credentials import Credentials
 from local_ec2.mirror import ARCHIVES
 from local_ec2.mirror.archives import provide
 from local_ec2.podman import containers
-from local_ec2.settings import REGION, LocalEC2Error, Settings, cache_dir, mirror_dir
+from local_ec2.settings import ACCOUNT, REGION, LocalEC2Error, Settings, cache_dir, mirror_dir
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 30
@@ -115,8 +116,13 @@ def _start_server(settings: Settings, node_image: str) -> None:
 
 
 def moto_environment(amis_file: Path) -> dict[str, str]:
-    """Return moto's switches, which it reads when it is imported: our images only, nothing unknown accepted."""
+    """Return moto's switches, which it reads when it is imported: our images only, nothing unknown accepted.
+
+    One account, so that no header of a client's chooses another.
+    """
     return {
+        "MOTO_ACCOUNT_ID": ACCOUNT,
+        "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
         "MOTO_AMIS_PATH": str(amis_file),
         "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "true",
         "MOTO_ENABLE_KEYPAIR_VALIDATION": "true",
@@ -159,12 +165,12 @@ def purge() -> None:
     shutil.rmtree(cache_dir(), ignore_errors=True)
 
 
-def exports(settings: Settings) -> str:
+def exports(settings: Settings, credentials: Credentials) -> str:
     """Return shell lines that point AWS clients and our playbooks at this local EC2."""
     values = {
         "AWS_ENDPOINT_URL": settings.endpoint,
-        "AWS_ACCESS_KEY_ID": "local-ec2",
-        "AWS_SECRET_ACCESS_KEY": "local-ec2",
+        "AWS_ACCESS_KEY_ID": credentials.key_id,
+        "AWS_SECRET_ACCESS_KEY": credentials.secret,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",

@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 
-from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
@@ -20,9 +19,10 @@ from werkzeug.serving import make_server
 from local_ec2 import amis
 from local_ec2.control import Control
 from local_ec2.deviations import Cloud, install
+from local_ec2.deviations.permissions import Authenticator, create_administrator
 from local_ec2.mirror import http
 from local_ec2.nodes import Nodes
-from local_ec2.settings import REGION, Settings, mirror_dir
+from local_ec2.settings import ACCOUNT, REGION, Settings, mirror_dir
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +33,12 @@ def serve(settings: Settings, image: str) -> None:
     install(cloud)
     if settings.mirror:
         http.serve(settings, mirror_dir())
-    application = Control(DomainDispatcherApplication(create_backend_app), {"faults": cloud.faults.command})
+    api = Authenticator(DomainDispatcherApplication(create_backend_app))
+    application = Control(api, {"faults": cloud.faults.command})
     server = make_server("127.0.0.1", settings.port, application, threaded=True, request_handler=MotoRequestHandler)
+    create_administrator().save(settings)
     # The first request of a region makes it; nobody shall have to wait for the usual one.
-    _ = ec2_backends[DEFAULT_ACCOUNT_ID][REGION]
+    _ = ec2_backends[ACCOUNT][REGION]
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     settings.ready_file.touch()
     log.info("local EC2 answers on %s", settings.endpoint)

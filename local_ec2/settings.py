@@ -16,6 +16,7 @@ RUN_DIR = Path("/run/sparkfleet-local-ec2")
 # /run is memory on most hosts.
 DISKS_DIR = Path("/var/lib/sparkfleet-local-ec2")
 REGION = "us-east-1"
+ACCOUNT = "123456789012"
 # Three letters and the name are an interface's name, which Linux ends at 15 bytes.
 NAME = re.compile(r"[a-z][a-z0-9]{0,11}")
 VPC_PREFIX = 16
@@ -120,6 +121,11 @@ class Settings:
     def disks_dir(self) -> Path:
         """Files of the nodes' disks, volumes and snapshots."""
         return DISKS_DIR / self.name
+
+    @property
+    def credentials_file(self) -> Path:
+        """The administrator's access key."""
+        return self.run_dir / "credentials.json"
 
     def node_dir(self, instance_id: str) -> Path:
         """An instance's seed, console and process id."""

@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 
 from local_ec2 import image
+from local_ec2.credentials import Credentials
 from local_ec2.daemon import server_pid
 from local_ec2.mirror import ARCHIVES
 from local_ec2.settings import REGION, Settings
@@ -36,12 +37,13 @@ def report(settings: Settings) -> Iterator[str]:
 
 def instances(settings: Settings) -> list[dict[str, Any]]:
     """Return the instances that are not terminated, as DescribeInstances has them."""
+    credentials = Credentials.load(settings)
     client = boto3.client(
         "ec2",
         endpoint_url=settings.endpoint,
         region_name=REGION,
-        aws_access_key_id="local-ec2",
-        aws_secret_access_key="local-ec2",  # noqa: S106
+        aws_access_key_id=credentials.key_id,
+        aws_secret_access_key=credentials.secret,
     )
     filters = [{"Name": "instance-state-name", "Values": LIVE}]
     pages = client.get_paginator("describe_instances").paginate(Filters=filters)

@@ -16,6 +16,7 @@ from local_ec2.deviations import (
     images,
     instances,
     launches,
+    permissions,
     placement_groups,
     security_groups,
 )
@@ -27,6 +28,17 @@ __all__ = ["Cloud", "install"]
 def install(cloud: Cloud) -> None:
     """Make moto act on ``cloud``; before the first request."""
     # What faults puts in the place of RunInstances has to be in there before launches replaces that.
-    topics = (addresses, console, errors, faults, images, instances, launches, placement_groups, security_groups)
+    topics = (
+        addresses,
+        console,
+        errors,
+        faults,
+        images,
+        instances,
+        launches,
+        permissions,
+        placement_groups,
+        security_groups,
+    )
     for topic in topics:
         topic.install(cloud)

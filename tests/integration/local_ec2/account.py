@@ -51,13 +51,7 @@ class Account:
         """Import a key, make the group and look up the image."""
         self.environment = environment
         self.folder = folder
-        self.ec2 = boto3.client(
-            "ec2",
-            endpoint_url=environment["AWS_ENDPOINT_URL"],
-            region_name=environment["AWS_REGION"],
-            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-        )
+        self.ec2 = self.client("ec2")
         self.key = folder / "id_ed25519"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
         self.ec2.import_key_pair(KeyName="test", PublicKeyMaterial=self.key.with_suffix(".pub").read_bytes())
@@ -67,6 +61,19 @@ class Account:
         )
         images = self.ec2.describe_images(Owners=[DEBIAN], Filters=[{"Name": "name", "Values": ["debian-12-amd64-*"]}])
         self.images = sorted(images["Images"], key=lambda image: image["CreationDate"])
+
+    def client(self, service: str, **options: Any) -> Any:
+        """Return a client of the administrator, unless the options of ``boto3.client`` have others' credentials."""
+        own = {
+            "aws_access_key_id": self.environment["AWS_ACCESS_KEY_ID"],
+            "aws_secret_access_key": self.environment["AWS_SECRET_ACCESS_KEY"],
+        }
+        return boto3.client(
+            service,
+            endpoint_url=self.environment["AWS_ENDPOINT_URL"],
+            region_name=self.environment["AWS_REGION"],
+            **(own | options),
+        )
 
     def run(self, count: int = 1, **parameters: Any) -> dict[str, Any]:
         """Call RunInstances with what every test wants."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from local_ec2 import cli, daemon, host, settings
+from local_ec2.credentials import Credentials
 from local_ec2.network import conflict
 from local_ec2.settings import LocalEC2Error, Settings
 
@@ -24,6 +25,7 @@ ROUTES = [
     {"dst": "10.231.0.0/16", "dev": "sf-sparkfleet"},
     {"type": "unreachable", "dst": "198.18.77.0/24"},
 ]
+KEY = Credentials("AKIAEXAMPLE", "secret")
 
 
 @pytest.mark.parametrize(
@@ -70,12 +72,24 @@ def test_settings_survive_saving(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert Settings.load("absent") is None
 
 
+def test_the_key_is_for_its_user_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(settings, "RUN_DIR", tmp_path)
+    monkeypatch.setenv("SUDO_UID", "1234")
+    here = Settings("here")
+    here.save()
+    KEY.save(here)
+    assert Credentials.load(here) == KEY
+    status = here.credentials_file.stat()
+    assert (status.st_mode & 0o777, status.st_uid) == (0o600, 1234)
+
+
 def test_exports_can_be_evaluated() -> None:
-    script = daemon.exports(Settings()) + "\nenv"
+    script = daemon.exports(Settings(), KEY) + "\nenv"
     before = {"PATH": "/usr/bin:/bin", "AWS_PROFILE": "mine", "AWS_SESSION_TOKEN": "old", "AWS_REGION": "eu-west-1"}
     done = subprocess.run(["bash", "-euc", script], env=before, capture_output=True, text=True, check=True)
     after = dict(line.split("=", 1) for line in done.stdout.splitlines())
     assert after["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4580"
+    assert (after["AWS_ACCESS_KEY_ID"], after["AWS_SECRET_ACCESS_KEY"]) == KEY
     assert after["AWS_REGION"] == after["AWS_DEFAULT_REGION"] == "us-east-1"
     assert after["AWS_EC2_METADATA_DISABLED"] == "true"
     assert after["SPARKFLEET_MIRROR"] == "http://10.231.0.1:4581"
@@ -84,7 +98,7 @@ def test_exports_can_be_evaluated() -> None:
 
 
 def test_without_the_mirror_none_is_exported() -> None:
-    assert "SPARKFLEET_MIRROR" not in daemon.exports(Settings(mirror=False))
+    assert "SPARKFLEET_MIRROR" not in daemon.exports(Settings(mirror=False), KEY)
 
 
 @pytest.fixture
