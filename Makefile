@@ -55,6 +55,11 @@ test: setup lint sanity ## Run everything that CI runs
 	@# Ansible refuses a standard input that somebody else has made non-blocking.
 	$(BIN)/pytest tests/unit tests/integration < /dev/null
 
+# One topic with TOPIC=push, another number of runs with RUNS=5.
+.PHONY: bench
+bench: setup ## Measure on this machine, which should do nothing else; half an hour
+	$(BIN)/python -m bench $(TOPIC) $(if $(RUNS),--runs $(RUNS)) < /dev/null
+
 .PHONY: packages
 packages:
 	@missing=$$(dpkg-query -W -f '$${db:Status-Abbrev}$${Package}\n' $(PACKAGES) 2>/dev/null | sed -n 's/^ii *//p' \
