@@ -16,10 +16,23 @@ description:
     start and the number of hosts by result. Tasks that are skipped everywhere are not shown.
   - A failure is one line that names host, task and reason. Hosts that fail for the same reason share it. The last
     lines that a failing command printed follow, indented.
-  - On a terminal, a status line at the bottom shows which hosts are still at it.
+  - A task named C(Begin phase NAME) is a heading of its own.
+  - On a terminal, a status line at the bottom shows how many hosts are done, and which are still at it. Elsewhere,
+    so in the log of a CI job, a line says so when nothing else was printed for O(heartbeat) seconds.
   - Hosts are called by their variable C(sparkfleet_name) where they have one.
   - The usual C(PLAY RECAP) and one line with the totals end the output.
   - With C(-v) and more, the output is that of P(ansible.builtin.default#callback), with all its detail.
+options:
+  heartbeat:
+    description:
+      - How many seconds may pass without a line, where there is no status line. V(0) means any number.
+    type: float
+    default: 30
+    env:
+      - name: SPARKFLEET_HEARTBEAT
+    ini:
+      - section: callback_progress
+        key: heartbeat
 requirements:
   - Set as C(stdout_callback) in the configuration.
 extends_documentation_fragment:
@@ -38,6 +51,7 @@ import os
 import re
 import shutil
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -56,7 +70,9 @@ NAME_VARIABLE = "sparkfleet_name"
 OUTPUT_LINES = 10
 NAMED_HOSTS = 10
 NAME_WIDTH = 56
+MOST_COLUMNS = 1000
 ERASE_LINE = "\r\033[K"
+PHASE = re.compile(r"\bBegin phase (\w+)$")
 PREFIXES = re.compile(r"^(Task failed: |Action failed: |Module failed: )+")
 COLORS = {"FAILED": C.COLOR_ERROR, "UNREACHABLE": C.COLOR_UNREACHABLE, "ignored": C.COLOR_SKIP, "rescued": C.COLOR_SKIP}
 
@@ -153,40 +169,94 @@ class Progress:
         return C.COLOR_CHANGED if self.counts["changed"] else C.COLOR_OK
 
 
+def shortened(text: str, width: int) -> str:
+    """TEXT in at most WIDTH characters."""
+    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+
+
 class StatusLine:
-    """The last line of a terminal, overwritten in place and out of the way of all that is printed."""
+    """What hosts are at now: the last line of a terminal, overwritten in place and out of the way of what is printed.
+
+    Elsewhere it is printed when there was nothing else to read for a while. In both cases the time goes on by itself.
+    """
 
     def __init__(self, display: Display) -> None:
-        """Nothing is ever shown where it would end up in a file or could not be overwritten."""
+        """A line is never overwritten where it would end up in a file or could not be overwritten."""
         terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self.enabled = terminal and not os.environ.get("CI")
+        self._lock = threading.RLock()
+        self._text = ""
         self._shown = False
-        if self.enabled:
-            self._step_aside_for(display)
+        self._begun = self._printed = time.monotonic()
+        self._print = display.display
+        self._watch(display)
 
-    def _step_aside_for(self, display: Display) -> None:
+    def _watch(self, display: Display) -> None:
         # Warnings and prompts go straight to the display. In a worker it only passes on to this process.
-        show, process = display.display, os.getpid()
+        process = os.getpid()
 
         def display_alone(*args: Any, **kwargs: Any) -> None:
-            if os.getpid() == process:
+            if os.getpid() != process:
+                self._print(*args, **kwargs)
+                return
+            with self._lock:
                 self.erase()
-            show(*args, **kwargs)
+                self._printed = time.monotonic()
+                self._print(*args, **kwargs)
 
         display.display = display_alone
 
+    def run(self, heartbeat: float) -> None:
+        """Let the time go on. HEARTBEAT: seconds until it says something where it cannot be overwritten."""
+        every = 1.0 if self.enabled else heartbeat / 10
+
+        def go_on() -> None:
+            while True:
+                time.sleep(every)
+                with self._lock:
+                    if self._shown:
+                        self._draw()
+                    elif self._text and not self.enabled and time.monotonic() - self._printed >= heartbeat:
+                        self._printed = time.monotonic()
+                        self._print(f"{self.elapsed} ... {self._text}")
+
+        if every > 0:
+            threading.Thread(target=go_on, name="status line", daemon=True).start()
+
+    @property
+    def columns(self) -> int:
+        """How much fits into a line."""
+        return shutil.get_terminal_size().columns - 1 if self.enabled else MOST_COLUMNS
+
+    @property
+    def elapsed(self) -> str:
+        """The time since the start, as every line begins."""
+        return f"[{time.monotonic() - self._begun:6.1f}s]"
+
+    def _draw(self) -> None:
+        sys.stdout.write(ERASE_LINE + shortened(f"{self.elapsed} {self._text}", self.columns))
+        sys.stdout.flush()
+
     def show(self, text: str) -> None:
         """Put TEXT, as much as fits, in place of what is there."""
-        if self.enabled:
-            sys.stdout.write(ERASE_LINE + text[: shutil.get_terminal_size().columns - 1])
-            sys.stdout.flush()
-            self._shown = True
+        with self._lock:
+            self._text = text
+            if self.enabled:
+                self._shown = True
+                self._draw()
 
     def erase(self) -> None:
         """Leave an empty line."""
-        if self._shown:
-            sys.stdout.write(ERASE_LINE)
-            self._shown = False
+        with self._lock:
+            if self._shown:
+                sys.stdout.write(ERASE_LINE)
+                self._shown = False
+
+    def clear(self) -> None:
+        """Nobody is at anything."""
+        with self._lock:
+            self.erase()
+            self._text = ""
 
 
 class ProgressCallback(DefaultCallback):
@@ -194,7 +264,6 @@ class ProgressCallback(DefaultCallback):
 
     def __init__(self) -> None:
         super().__init__()
-        self._begun = time.monotonic()
         self._tasks: dict[str, Progress] = {}
         self._hosts: dict[str, Host] = {}
         self._alive: set[str] = set()
@@ -204,6 +273,10 @@ class ProgressCallback(DefaultCallback):
         atexit.register(self._close_tasks)
 
     # Plays and tasks
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        super().v2_playbook_on_start(playbook)
+        self._status.run(self.get_option("heartbeat"))
 
     def v2_playbook_on_play_start(self, play: Play) -> None:
         self._close_tasks()
@@ -334,7 +407,7 @@ class ProgressCallback(DefaultCallback):
 
     def _print(self, text: str, color: str | None = None) -> None:
         """Print TEXT after the time since the start."""
-        self._display.display(f"[{time.monotonic() - self._begun:6.1f}s] {text}", color=color)
+        self._display.display(f"{self._status.elapsed} {text}", color=color)
 
     def _show_status(self, task: Task) -> None:
         """Let the status line tell about TASK, or print what has come of it if all hosts are done."""
@@ -343,10 +416,9 @@ class ProgressCallback(DefaultCallback):
             self._close(task._uuid)
             return
         busy = labels(list(progress.at_work.values()))
-        self._status.show(
-            f"[{time.monotonic() - self._begun:6.1f}s] {self._play.get_name().strip()} | {progress.name} | "
-            f"{progress.counts['hosts']}/{progress.total}{progress.attempt}{f' | at it: {busy}' if busy else ''}"
-        )
+        name = shortened(progress.name, self._status.columns // 2)
+        done = f"{progress.counts['hosts']}/{progress.total} {name}{progress.attempt}"
+        self._status.show(f"{done} | {busy}" if busy else done)
 
     def _close_tasks(self) -> None:
         """Print what has come of all tasks that are open."""
@@ -355,15 +427,24 @@ class ProgressCallback(DefaultCallback):
 
     def _close(self, uuid: str) -> None:
         """Print what has come of a task."""
-        self._status.erase()
+        self._status.clear()
         progress = self._tasks.pop(uuid)
         outcomes = {name for name, count in progress.counts.items() if count} - {"hosts"}
         hidden = {"skipped"} if self.get_option("display_ok_hosts") else {"skipped", "ok"}
         if outcomes - hidden and not (progress.quiet and outcomes <= {"ok", "skipped"}):
-            dots = "." * max(3, NAME_WIDTH - len(progress.name))
-            self._print(f"{progress.name} {dots} {progress.summary}", progress.color)
+            if phase := PHASE.search(progress.name):
+                self._print(f"-- {phase[1]} --")
+            else:
+                self._print(self._outcome(progress), progress.color)
         for (kind, text), hosts in sorted(progress.said.items(), key=lambda said: min(map(by_label, said[1]))):
             self._print_said(progress, kind, text, hosts)
+
+    def _outcome(self, progress: Progress) -> str:
+        """A task as a line that fits."""
+        room = self._status.columns - len(self._status.elapsed) - len(progress.summary) - len("  ... ")
+        name = shortened(progress.name, max(room, 20))
+        dots = "." * max(3, min(NAME_WIDTH, room + 3) - len(name))
+        return f"{name} {dots} {progress.summary}"
 
     def _print_said(self, progress: Progress, kind: str, text: str, hosts: list[Host]) -> None:
         if kind in COLORS:
@@ -388,7 +469,7 @@ class ProgressCallback(DefaultCallback):
         changed, failed = (sum(each[key] for each in hosts.values()) for key in ("changed", "failures"))
         count = f"{len(hosts)} host{'s' * (len(hosts) != 1)}"
         which = f"failed: {len(bad)} of {count}" if bad else f"ok: {count}"
-        total = f"{which}, {changed} changed, {failed} failed, {time.monotonic() - self._begun:.1f} s"
+        total = f"{which}, {changed} changed, {failed} failed, {self._status.elapsed.strip('[ s]')} s"
         self._display.display(total, color=C.COLOR_ERROR if bad else C.COLOR_OK)
 
 

@@ -11,7 +11,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -318,7 +317,7 @@ SLOW = """
   gather_facts: false
   tasks:
     - name: Wait for all
-      slow: {seconds: "{{ 0 if sparkfleet_name == 'master' else 1 }}"}
+      slow: {seconds: "{{ 0 if sparkfleet_name == 'master' else 3 }}"}
     - name: Speak
       ansible.builtin.debug: {msg: done}
 """
@@ -335,7 +334,7 @@ module.exit_json(changed=True)
 
 @pytest.fixture
 def slow(folder: Path) -> str:
-    """Name of a playbook in which two hosts take a second longer than the first, and each warns at its end."""
+    """Name of a playbook in which two hosts take three seconds longer than the first, and each warns at its end."""
     (folder / "library").mkdir(exist_ok=True)
     (folder / "library/slow.py").write_text(SLOW_MODULE)
     (folder / "slow.yml").write_text(SLOW)
@@ -345,8 +344,9 @@ def slow(folder: Path) -> str:
 def test_status_line_on_a_terminal(folder: Path, slow: str) -> None:
     written = on_terminal(folder, slow, 200)
     statuses = [text for text in re.split(r"\r\033\[K|\n", written) if " | " in text]
-    assert any(re.search(r"\] Install \| Wait for all \| 0/3 \| at it: master, ", text) for text in statuses)
-    assert any(re.search(r"Wait for all \| 1/3 \| at it: worker-2, worker-10$", text) for text in statuses)
+    assert any(re.search(r"\] 0/3 Wait for all \| master, ", text) for text in statuses)
+    two_left = [text for text in statuses if re.search(r"\] 1/3 Wait for all \| worker-2, worker-10$", text)]
+    assert len(set(two_left)) > 1, "the time stands still"
     remains = on_screen(written)
     assert not [text for text in remains if " | " in text]
     assert any("Wait for all ......" in text for text in remains)
@@ -354,9 +354,34 @@ def test_status_line_on_a_terminal(folder: Path, slow: str) -> None:
     assert any(text.startswith("[WARNING]: ") and "careful" in text for text in remains)
 
 
-def test_status_line_fits_into_the_terminal(folder: Path, slow: str) -> None:
-    statuses = [text for text in re.split(r"\r\033\[K|\n", on_terminal(folder, slow, 40)) if " | " in text]
-    assert max(len(text) for text in statuses) == 39
+def test_all_fits_into_the_terminal(folder: Path, slow: str) -> None:
+    (folder / slow).write_text(SLOW.replace("Wait for all", "Wait for all of those who are not there yet"))
+    written = on_terminal(folder, slow, 60)
+    statuses = [text for text in re.split(r"\r\033\[K|\n", written) if "/3 Wait" in text]
+    assert max(len(text) for text in statuses) == 59
+    assert any(re.search(r"\] 1/3 Wait .*… \| worker-2, w\S*…$", text) for text in statuses)
+    (outcome,) = [text for text in on_screen(written) if "3 changed" in text and "Wait" in text]
+    assert re.search(r"\] Wait for all of those .*… \.\.\. 3 ok, 3 changed$", outcome)
+    assert len(outcome) == 59
+
+
+def test_a_phase_is_a_heading(folder: Path) -> None:
+    (folder / "phase.yml").write_text(FINE.replace("name: Look", "name: mark | Begin phase install"))
+    assert "\n[T] -- install --\n" in play(folder, "--check", str(folder / "phase.yml"))
+
+
+@pytest.mark.parametrize(("heartbeat", "beats"), [("0.5", True), ("0", False), ("60", False)])
+def test_sign_of_life_where_there_is_no_terminal(folder: Path, slow: str, heartbeat: str, beats: bool) -> None:
+    output = play(folder, str(folder / slow), SPARKFLEET_HEARTBEAT=heartbeat)
+    assert ("\n[T] ... 1/3 Wait for all | worker-2, worker-10\n" in output) == beats
+    assert "Wait for all ......" in output
+
+
+@pytest.mark.parametrize(("more", "colored"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_color(folder: Path, more: dict[str, str], colored: bool) -> None:
+    (folder / "fine.yml").write_text(FINE)
+    assert ("\033[0;3" in on_terminal(folder, "fine.yml", 80, ANSIBLE_NOCOLOR="", **more)) == colored
+    assert "\033" not in play(folder, "--check", str(folder / "fine.yml"), ANSIBLE_NOCOLOR="", **more)
 
 
 @pytest.mark.parametrize("more", [{"TERM": "dumb"}, {"CI": "true"}])
@@ -369,13 +394,17 @@ def test_no_status_line_where_it_cannot_be_overwritten(folder: Path, more: dict[
 
 
 def test_an_interrupted_run_tells_what_it_was_at(folder: Path, slow: str) -> None:
-    (folder / slow).write_text(SLOW.replace("else 1", "else 60"))
+    (folder / slow).write_text(SLOW.replace("else 3", "else 60"))
     with subprocess.Popen(
-        command(folder, str(folder / slow)), env=environment(folder), stdout=subprocess.PIPE, text=True
+        command(folder, str(folder / slow)),
+        env=environment(folder, SPARKFLEET_HEARTBEAT="0.2"),
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         # Headings arrive at once, so that a log can be followed.
         assert "== Install on 3 nodes ==" in process.stdout.readline()
-        time.sleep(1.5)
+        while "1/3 Wait for all | worker-2" not in process.stdout.readline():
+            assert process.poll() is None
         process.send_signal(signal.SIGINT)
         output = process.communicate(timeout=30)[0]
     assert "Wait for all" in output
