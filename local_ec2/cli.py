@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
         help="several local EC2s can be up at once, each with a name and addresses of its own "
         "(default: %(default)s; environment SPARKFLEET_LOCAL_EC2_NAME)",
     )
-    commands = top.add_subparsers(dest="command", required=True, metavar="{up,down,status,logs,env,fault}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="{up,down,status,logs,env,spot-notice,fault}")
 
     up = commands.add_parser("up", parents=[common], help="start it; what it needs is made first (a minute, once)")
     up.add_argument(
@@ -99,6 +99,14 @@ def parser() -> argparse.ArgumentParser:
     logs = commands.add_parser("logs", parents=[common], help="print the server's log or an instance's console")
     logs.add_argument("instance", nargs="?", help="instance id")
     commands.add_parser("env", parents=[common], help="print shell exports for AWS clients, for eval")
+    notice = commands.add_parser(
+        "spot-notice", parents=[common], help="tell an instance that EC2 takes it back, and take it back then"
+    )
+    notice.add_argument("instance", help="instance id")
+    notice.add_argument("--action", choices=("terminate", "stop"), default="terminate", help="default: %(default)s")
+    notice.add_argument(
+        "--in", dest="seconds", type=positive, default=120, metavar="SECONDS", help="until then (default: %(default)s)"
+    )
     add_faults(commands.add_parser("fault", help="have something go wrong"), common)
     return top
 
@@ -192,6 +200,13 @@ def fault(options: argparse.Namespace) -> int:
     return 0
 
 
+def spot_notice(options: argparse.Namespace) -> int:
+    """Give notice of an interruption."""
+    request = {"instance": options.instance, "action": options.action, "seconds": options.seconds}
+    say(ask(up_and_running(options.name), "spot-notice", request))
+    return 0
+
+
 def env(options: argparse.Namespace) -> int:
     """Print exports."""
     settings = up_and_running(options.name)
@@ -210,7 +225,15 @@ def up_and_running(name: str) -> Settings:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, return its exit code."""
     options = parser().parse_args(arguments)
-    actions = {"up": up, "down": down, "status": status, "logs": logs, "env": env, "fault": fault}
+    actions = {
+        "up": up,
+        "down": down,
+        "status": status,
+        "logs": logs,
+        "env": env,
+        "fault": fault,
+        "spot-notice": spot_notice,
+    }
     try:
         if options.command in ("up", "down", "status"):
             check_root()

@@ -174,6 +174,7 @@ def exports(settings: Settings, credentials: Credentials) -> str:
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
+        "SPARKFLEET_NODES_ENDPOINT_URL": settings.nodes_endpoint,
         "SPARKFLEET_ALLOWED_CIDRS": f"{settings.gateway}/32",
     }
     if settings.mirror:

@@ -42,11 +42,42 @@ table ip {link} {{
         ct original ip daddr {public} snat to ip saddr map @public_of
         ip saddr {private} oifname != "{link}" masquerade
     }}
+    chain input {{
+        type filter hook input priority 0;
+        ip daddr {gateway} iifname != {{ "{link}", "lo" }} reject
+    }}
     chain forward {{
         type filter hook forward priority 0;
         ip daddr 169.254.0.0/16 iifname "{link}" reject
         iifname "{link}" ip daddr {public} reject
         oifname "{link}" iifname != "{link}" ct state != {{ established, related }} drop
+    }}
+}}
+"""
+
+# Nodes ask for metadata where EC2 has it; nothing else of that kind leaves their namespaces. The port behind it is for
+# redirected requests only, so that how far an answer travels counts from where EC2's would come.
+METADATA = """
+table ip metadata {{
+    chain redirect_own {{
+        type nat hook output priority -100;
+        ip daddr 169.254.169.254 tcp dport 80 dnat to {gateway}:{port}
+    }}
+    chain redirect_forwarded {{
+        type nat hook prerouting priority -100;
+        ip daddr 169.254.169.254 tcp dport 80 dnat to {gateway}:{port}
+    }}
+    chain own {{
+        type filter hook output priority 0;
+        jump judge
+    }}
+    chain forwarded {{
+        type filter hook forward priority 0;
+        jump judge
+    }}
+    chain judge {{
+        ip daddr 169.254.0.0/16 reject with icmp type host-unreachable
+        ip daddr {gateway} tcp dport {port} ct status & dnat == 0 reject with tcp reset
     }}
 }}
 """
@@ -90,7 +121,7 @@ def up(settings: Settings) -> None:
     run("ip", "address", "add", f"{settings.gateway}/{settings.vpc_cidr.prefixlen}", "dev", link)
     run("ip", "link", "set", link, "up")
     run("ip", "route", "add", "unreachable", public, "metric", LAST_METRIC)
-    run("nft", "-f", "-", stdin=GATEWAY.format(link=link, private=private, public=public))
+    run("nft", "-f", "-", stdin=GATEWAY.format(link=link, private=private, public=public, gateway=settings.gateway))
     if FORWARDING.read_text(encoding="ascii").strip() != "1":
         FORWARDING.write_text("1", encoding="ascii")
     for rule in _firewall_rules(link):
@@ -125,7 +156,7 @@ def namespaces(settings: Settings) -> list[str]:
 
 
 def attach(settings: Settings, instance_id: str, private_ip: str, public_ip: str | None) -> Path:
-    """Make a node's namespace with its addresses; return its path. It has no metadata service yet: say so at once."""
+    """Make a node's namespace with its addresses; return its path."""
     namespace = settings.container(instance_id)
     veth = _veth(instance_id)
     setup = [
@@ -138,7 +169,6 @@ def attach(settings: Settings, instance_id: str, private_ip: str, public_ip: str
         "link set lo up",
         "link set eth0 up",
         f"route add default via {settings.gateway}",
-        "route add unreachable 169.254.169.254",
     ]
     if public_ip:
         setup.append(f"route add {public_ip} dev {settings.link} src {settings.gateway}")
@@ -148,6 +178,12 @@ def attach(settings: Settings, instance_id: str, private_ip: str, public_ip: str
     run("ip", "-batch", "-", stdin="\n".join(setup))
     run("ip", "-netns", namespace, "-batch", "-", stdin="\n".join(inside))
     return Path("/run/netns") / namespace
+
+
+def redirect_metadata(settings: Settings, instance_id: str, port: int) -> None:
+    """Lead a node's requests for metadata to this port of the gateway."""
+    ruleset = METADATA.format(gateway=settings.gateway, port=port)
+    run("nsenter", f"--net=/run/netns/{settings.container(instance_id)}", "nft", "-f", "-", stdin=ruleset)
 
 
 def drop_ssh(settings: Settings, instance_id: str) -> None:

@@ -145,9 +145,10 @@ class Node:
 class Nodes:
     """All nodes of one local EC2."""
 
-    def __init__(self, settings: Settings, workers: int = 4) -> None:
+    def __init__(self, settings: Settings, metadata_port: int, workers: int = 4) -> None:
         """Start the worker threads and the one that watches for ends of init."""
         self._settings = settings
+        self._metadata_port = metadata_port
         self._nodes: dict[str, Node] = {}
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="node")
         self._selector = selectors.DefaultSelector()
@@ -212,6 +213,7 @@ class Nodes:
         container = self._settings.container(node.spec.instance_id)
         try:
             network.attach(self._settings, node.spec.instance_id, node.spec.private_ip, node.public_ip)
+            network.redirect_metadata(self._settings, node.spec.instance_id, self._metadata_port)
             if node.spec.fault is BootFault.DIES:
                 raise LocalEC2Error("a fault that was asked for")
             if node.spec.fault is BootFault.NO_SSH:

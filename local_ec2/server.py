@@ -11,14 +11,16 @@ import os
 import signal
 import sys
 import threading
+from functools import partial
 
 from moto.ec2.models import ec2_backends
 from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from local_ec2 import amis
+from local_ec2 import amis, metadata
 from local_ec2.control import Control
 from local_ec2.deviations import Cloud, install
+from local_ec2.deviations.metadata import give_notice, guest_at
 from local_ec2.deviations.permissions import Authenticator, create_administrator
 from local_ec2.mirror import http
 from local_ec2.nodes import Nodes
@@ -29,20 +31,26 @@ log = logging.getLogger(__name__)
 
 def serve(settings: Settings, image: str) -> None:
     """Serve until SIGTERM."""
-    cloud = Cloud(settings, Nodes(settings), amis.bootable(image))
+    imds = metadata.Server(str(settings.gateway))
+    cloud = Cloud(settings, Nodes(settings, imds.server_port), amis.bootable(image))
     install(cloud)
+    imds.start(partial(guest_at, cloud))
     if settings.mirror:
         http.serve(settings, mirror_dir())
     api = Authenticator(DomainDispatcherApplication(create_backend_app))
-    application = Control(api, {"faults": cloud.faults.command})
-    server = make_server("127.0.0.1", settings.port, application, threaded=True, request_handler=MotoRequestHandler)
+    control = Control(api, {"faults": cloud.faults.command, "spot-notice": partial(give_notice, cloud)})
+    here, nodes = (
+        make_server(address, settings.port, application, threaded=True, request_handler=MotoRequestHandler)
+        for address, application in (("127.0.0.1", control), (str(settings.gateway), api))
+    )
     create_administrator().save(settings)
     # The first request of a region makes it; nobody shall have to wait for the usual one.
     _ = ec2_backends[ACCOUNT][REGION]
-    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    threading.Thread(target=nodes.serve_forever, name="API for nodes", daemon=True).start()
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=here.shutdown).start())
     settings.ready_file.touch()
     log.info("local EC2 answers on %s", settings.endpoint)
-    server.serve_forever()
+    here.serve_forever()
 
 
 def main() -> None:

@@ -74,6 +74,11 @@ class Settings:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def nodes_endpoint(self) -> str:
+        """URL of the API for nodes."""
+        return f"http://{self.gateway}:{self.port}"
+
+    @property
     def mirror_port(self) -> int:
         """The artifact mirror's port, on the gateway and on 127.0.0.1."""
         return self.port + 1

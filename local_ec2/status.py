@@ -25,6 +25,7 @@ LIVE = ["pending", "running", "stopping", "stopped", "shutting-down"]
 def report(settings: Settings) -> Iterator[str]:
     """Yield lines about the server, the image, the nodes and the mirror."""
     yield f"local EC2 {settings.name} is up: {settings.endpoint} (server {_server(settings)})"
+    yield f"for nodes  {settings.nodes_endpoint}"
     yield f"addresses  private {settings.vpc_cidr}, public {settings.public_cidr}"
     yield f"image      {image.image_name()}"
     yield f"mirror     {settings.mirror_url if settings.mirror else 'none'}"

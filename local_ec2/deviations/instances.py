@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import copy
+from functools import partial
 from typing import Any, ClassVar
 
 from moto.core.utils import utcnow
@@ -17,6 +18,7 @@ from moto.ec2.models.instance_types import INSTANCE_TYPES
 from local_ec2.deviations import patch
 from local_ec2.deviations.cloud import Cloud
 from local_ec2.deviations.images import ROOT_GIB, ROOT_TYPE
+from local_ec2.deviations.metadata import Notice, RoleSessions, assume
 from local_ec2.network import mac
 from local_ec2.nodes import BootFault, NodeSpec
 
@@ -42,6 +44,8 @@ class NodeInstance(instances.Instance):
         """Be pending; interfaces made for this instance go with it, as EC2's default is (moto leaves them behind)."""
         super().__init__(*args, **kwargs)
         self.has_run = False
+        self.notice: Notice | None = None
+        self.role_sessions = RoleSessions(partial(assume, instance_id=self.id))
         self._become("pending")
         # EC2 shows the groups of the first interface; moto only those named for the instance itself.
         self.security_groups = list(self.nics[0]._group_set)
@@ -92,6 +96,7 @@ class NodeInstance(instances.Instance):
                 nic.start()
             self.launch_time = utcnow()
             self._explain("", "", "")
+            self.notice = None
             self._become("pending")
             self.cloud.nodes.start(self.id, self.public_ip)
         return previous
@@ -120,6 +125,13 @@ class NodeInstance(instances.Instance):
             raise self._refuse("rebooted")
         self.cloud.nodes.reboot(self.id)
 
+    def interrupt(self, notice: Notice) -> None:
+        """Take a spot instance back, if this notice still holds."""
+        if self.notice is notice and self.state == "running":
+            end, name = (self.stop, "Shutdown") if notice.action == "stop" else (self.terminate, "Termination")
+            self._explain(f"Server.SpotInstance{name}", "Spot interruption", f"Server.SpotInstance{name}")
+            end()
+
     def node_running(self) -> None:
         """Say so, unless something else was asked for meanwhile."""
         self.has_run = True
@@ -133,16 +145,18 @@ class NodeInstance(instances.Instance):
             return
         self._release_public_ip()
         who = "User" if asked else "Instance"
-        self._explain(f"Client.{who}InitiatedShutdown", f"{who} initiated shutdown", f"{who} initiated")
+        if not self._ended_by_server:
+            self._explain(f"Client.{who}InitiatedShutdown", f"{who} initiated shutdown", f"{who} initiated")
         if self.state != "shutting-down":
             self._become("stopped")
 
     def node_gone(self) -> None:
         """Be terminated, with all that moto does then."""
         self._release_public_ip()
-        reason = self.state_reason if self.state_reason.code.startswith("Server.") else None
+        reason = self.state_reason if self._ended_by_server else None
         super().terminate()
         self.state_reason = reason or self.state_reason
+        self.cloud.instances.pop(self.id, None)
 
     def node_failed(self, reason: str) -> None:
         """Be terminated at launch, stopped again at start, and say why."""
@@ -152,6 +166,10 @@ class NodeInstance(instances.Instance):
         elif self.state == "pending":
             self.terminate()
         self._explain("Server.InternalError", f"Internal error on launch: {reason}", "Server.InternalError")
+
+    @property
+    def _ended_by_server(self) -> bool:
+        return self.state_reason.code.startswith("Server.")
 
     def _explain(self, code: str, message: str, reason: str) -> None:
         self.state_reason = instances.StateReason(f"{code}: {message}" if code else "", code)

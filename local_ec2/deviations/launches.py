@@ -18,6 +18,7 @@ from moto.ec2.responses.instances import InstanceResponse
 
 from local_ec2.deviations import patch
 from local_ec2.deviations.cloud import Cloud
+from local_ec2.deviations.metadata import check_options
 from local_ec2.tokens import TokenMismatchError
 
 USER_DATA_BYTES = 16 * 1024
@@ -46,6 +47,7 @@ def install(cloud: Cloud) -> None:
         template = kwargs.get("launch_template")
         ami = image_id or (backend._get_template_from_args(template).image_id if template else None)
         check_launchable(cloud, ami, kwargs["instance_type"], user_data)
+        check_options(kwargs["metadata_options"], kwargs["tags"].get("instance", {}))
         choose_subnet(backend, kwargs)
         with cloud.launching:
             known = set(backend.reservations)
@@ -54,7 +56,12 @@ def install(cloud: Cloud) -> None:
             except Exception:
                 forget(backend, set(backend.reservations) - known)
                 raise
+        # moto gives the profile to the first.
+        profile = {name: kwargs.get(name) for name in ("iam_instance_profile_name", "iam_instance_profile_arn")}
+        for instance in reservation.instances[1:] if any(profile.values()) else ():
+            backend.associate_iam_instance_profile(instance.id, **profile)
         for instance in reservation.instances:
+            cloud.instances[instance.id] = instance
             cloud.nodes.launch(instance.node_spec(), instance.public_ip, instance)
         return reservation
 

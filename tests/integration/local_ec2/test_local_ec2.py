@@ -130,11 +130,6 @@ def test_nodes_reach_each_other(account: Account, pair: list[str], kind: str) ->
         account.wait_for_log(target, f"Connection closed by {source} port")
 
 
-def test_metadata_address_leads_nowhere(account: Account, pair: list[str]) -> None:
-    assert account.ssh(pair[0], "curl -s -m 5 -o /dev/null http://169.254.169.254/; echo $?") == "7"
-    assert "No route to host" in account.ssh(pair[0], "ip route get 169.254.169.254 2>&1 || true")
-
-
 def test_mirror_serves_what_its_checksum_says(account: Account, pair: list[str]) -> None:
     url = f"{account.environment['SPARKFLEET_MIRROR']}/spark/spark-4.2.1/spark-4.2.1-bin-hadoop3.tgz"
     assert account.ssh(pair[0], f"cd /tmp && curl -sSfO {url} && curl -sSf {url}.sha512 | sha512sum -c").endswith("OK")

@@ -96,6 +96,9 @@ class Network:
     def attach(self, _settings: Settings, _id: str, _private: str, public: str | None) -> None:
         self.address = public
 
+    def redirect_metadata(self, *_: Any) -> None:
+        pass
+
     def detach(self, *_: Any) -> None:
         self.address = None
 
@@ -108,7 +111,7 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Nod
     monkeypatch.setattr(nodes, "podman", podman)
     monkeypatch.setattr(nodes, "remove", podman.remove)
     monkeypatch.setattr(nodes, "network", net)
-    yield Nodes(Settings()), podman, Listener(), net
+    yield Nodes(Settings(), 8080), podman, Listener(), net
     podman.remove()
 
 
