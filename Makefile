@@ -57,7 +57,7 @@ test: setup lint sanity ## Run everything that CI runs
 
 # One topic with TOPIC=push, another number of runs with RUNS=5.
 .PHONY: bench
-bench: setup ## Measure on this machine, which should do nothing else; half an hour
+bench: setup ## Measure on this machine, which should do nothing else; three quarters of an hour
 	$(BIN)/python -m bench $(TOPIC) $(if $(RUNS),--runs $(RUNS)) < /dev/null
 
 .PHONY: packages

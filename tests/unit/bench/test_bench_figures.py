@@ -19,7 +19,7 @@ from bench.__main__ import DRAWING, PAGE
 from bench.chart import HEIGHT, WIDTH, step, svg
 from bench.clusters import Launch, Phase, exports
 from bench.demos import memory
-from bench.launches import DRAWN
+from bench.launches import DRAWN, PHASES, phase_table, phases_by_size, size_table
 from bench.measure import CommandFailedError, Cost, Figure, run
 from bench.report import BEGIN, END, RESULTS, ROOT, Result, Table
 
@@ -136,6 +136,34 @@ def test_phases_of_a_launch() -> None:
     launch = Launch(Cost(51, 9.5), phases, counted_at=152)
     assert launch.from_ssh_ready == 45
     assert launch.by_phase() == {"start": Cost(7, 3), "connect": Cost(3, 1), "install": Cost(40, 5)}
+
+
+def launch(seconds: float) -> Launch:
+    """A launch in which install took SECONDS and half as much CPU, and every other phase a second."""
+    phases, at, cpu = [], 0.0, 0.0
+    for name in ("start", *PHASES):
+        phases.append(Phase(name, at, cpu))
+        at, cpu = (at + seconds, cpu + seconds / 2) if name == "install" else (at + 1, cpu + 1)
+    return Launch(Cost(at, cpu), [*phases, Phase("end", at, cpu)], counted_at=at + 1)
+
+
+def test_tables_of_launches() -> None:
+    """Medians by size and phase; for each node, what all took by their number."""
+    launches = {1: [launch(10), launch(90), launch(16)], 3: [launch(40)]}
+    scripts = {1: [Cost(10, 1), Cost(12, 2), Cost(11, 9)], 3: [Cost(20, 3)]}
+    small, large = size_table(launches, scripts).rows
+    assert small == [2, 20, 11, 12, 2, 10, 5.5, 6, 1]
+    assert large == [4, 44, 20, 24, 3, 11, 5, 6, 0.75]
+    by_size = phases_by_size(launches)
+    assert by_size.columns[3:5] == ["install s", "CPU s"]
+    assert [row[3:5] for row in by_size.rows] == [[16, 8], [40, 20]]
+    assert {len(row) for row in by_size.rows} == {len(by_size.columns)}
+    assert phase_table(launches[1]).rows == [
+        ["start", 1, 1],
+        ["connect", 1, 1],
+        ["install", 16, 8],
+        *[[name, 1, 1] for name in ("configure", "service")],
+    ]
 
 
 def test_phases_are_noted(tmp_path: Path) -> None:
