@@ -117,7 +117,8 @@ def up(settings: Settings) -> None:
     """Make bridge and gateway; what is there of an earlier run is replaced."""
     down(settings)
     link, private, public = settings.link, str(settings.vpc_cidr), str(settings.public_cidr)
-    run("ip", "link", "add", link, "type", "bridge")
+    # Else the bridge takes the lowest of its ports' addresses, and nodes send to the old one when a node comes or goes.
+    run("ip", "link", "add", link, "address", mac(str(settings.gateway)), "type", "bridge")
     run("ip", "address", "add", f"{settings.gateway}/{settings.vpc_cidr.prefixlen}", "dev", link)
     run("ip", "link", "set", link, "up")
     run("ip", "route", "add", "unreachable", public, "metric", LAST_METRIC)

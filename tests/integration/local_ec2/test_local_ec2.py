@@ -130,6 +130,14 @@ def test_nodes_reach_each_other(account: Account, pair: list[str], kind: str) ->
         account.wait_for_log(target, f"Connection closed by {source} port")
 
 
+def test_gateway_keeps_its_hardware_address(account: Account, pair: list[str]) -> None:
+    shown = account.ssh(pair[0], "ip neighbour show dev eth0")
+    gateway = Path(f"/sys/class/net/sf-{NAME}/address").read_text(encoding="ascii").strip()
+    assert f"{PLACE.vpc[1]} lladdr {gateway}" in shown
+    # What Linux says of an address that was set, and so does not follow the ports.
+    assert Path(f"/sys/class/net/sf-{NAME}/addr_assign_type").read_text(encoding="ascii").strip() == "3"
+
+
 def test_mirror_serves_what_its_checksum_says(account: Account, pair: list[str]) -> None:
     url = f"{account.environment['SPARKFLEET_MIRROR']}/spark/spark-4.2.1/spark-4.2.1-bin-hadoop3.tgz"
     assert account.ssh(pair[0], f"cd /tmp && curl -sSfO {url} && curl -sSf {url}.sha512 | sha512sum -c").endswith("OK")
