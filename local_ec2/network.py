@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The VPC on this host: a bridge, each node's network namespace, and the internet gateway's address translation.
 
-Namespaces are made here rather than by podman: their routes (and later their firewall) are in place before a node's
-init runs, and the bridge is there whether nodes run or not.
+Namespaces are made here rather than by podman: their routes and their firewall are in place before a node's init
+runs, and the bridge is there whether nodes run or not.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from local_ec2.run import CommandError, attempt, run
 from local_ec2.settings import LocalEC2Error, Settings
 
+NAMESPACES = Path("/run/netns")
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 # Any real route wins over these.
 LAST_METRIC = "4294967295"
@@ -151,8 +152,7 @@ def _firewall_rules(link: str) -> Iterator[tuple[str, ...]]:
 
 def namespaces(settings: Settings) -> list[str]:
     """Return the network namespaces of nodes, by name."""
-    folder = Path("/run/netns")
-    names = (path.name for path in folder.iterdir()) if folder.exists() else ()
+    names = (path.name for path in NAMESPACES.iterdir()) if NAMESPACES.exists() else ()
     return sorted(name for name in names if name.startswith(settings.container("i-")))
 
 
@@ -178,19 +178,23 @@ def attach(settings: Settings, instance_id: str, private_ip: str, public_ip: str
         _translate(settings, "add", private_ip, public_ip)
     run("ip", "-batch", "-", stdin="\n".join(setup))
     run("ip", "-netns", namespace, "-batch", "-", stdin="\n".join(inside))
-    return Path("/run/netns") / namespace
+    return NAMESPACES / namespace
+
+
+def load_rules(settings: Settings, instance_id: str, ruleset: str) -> None:
+    """Load nftables rules into a node's namespace, all or none of them."""
+    namespace = NAMESPACES / settings.container(instance_id)
+    run("nsenter", f"--net={namespace}", "nft", "-f", "-", stdin=ruleset)
 
 
 def redirect_metadata(settings: Settings, instance_id: str, port: int) -> None:
     """Lead a node's requests for metadata to this port of the gateway."""
-    ruleset = METADATA.format(gateway=settings.gateway, port=port)
-    run("nsenter", f"--net=/run/netns/{settings.container(instance_id)}", "nft", "-f", "-", stdin=ruleset)
+    load_rules(settings, instance_id, METADATA.format(gateway=settings.gateway, port=port))
 
 
 def drop_ssh(settings: Settings, instance_id: str) -> None:
     """Have a node's namespace drop what comes in for its port 22, as a network does that is set up wrong."""
-    namespace = Path("/run/netns") / settings.container(instance_id)
-    run("nsenter", f"--net={namespace}", "nft", "-f", "-", stdin=DROP_SSH)
+    load_rules(settings, instance_id, DROP_SSH)
 
 
 def detach(settings: Settings, instance_id: str, private_ip: str, public_ip: str | None) -> None:

@@ -21,11 +21,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from local_ec2 import network
 from local_ec2.disks import NodeDisks
+from local_ec2.firewall import Firewalls
 from local_ec2.podman import limit_options, podman, remove
 from local_ec2.run import attempt
 from local_ec2.seed import write_seed
@@ -77,7 +79,10 @@ class NodeSpec:
 
 
 class Listener(Protocol):
-    """Who wants to know what became of a node. Called from worker threads."""
+    """The API's side of a node. Called from worker threads."""
+
+    def firewall(self) -> str:
+        """Return the ruleset that the node is to have now."""
 
     def node_running(self) -> None:
         """Init is up."""
@@ -149,6 +154,7 @@ class Nodes:
         """Start the worker threads and the one that watches for ends of init."""
         self._settings = settings
         self._metadata_port = metadata_port
+        self.firewalls = Firewalls(partial(network.load_rules, settings))
         self._nodes: dict[str, Node] = {}
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="node")
         self._selector = selectors.DefaultSelector()
@@ -214,6 +220,7 @@ class Nodes:
         try:
             network.attach(self._settings, node.spec.instance_id, node.spec.private_ip, node.public_ip)
             network.redirect_metadata(self._settings, node.spec.instance_id, self._metadata_port)
+            self.firewalls.raise_for(node.spec.instance_id, node.listener.firewall)
             if node.spec.fault is BootFault.DIES:
                 raise LocalEC2Error("a fault that was asked for")
             if node.spec.fault is BootFault.NO_SSH:
@@ -266,7 +273,7 @@ class Nodes:
             return
         code = int(podman("wait", "--interval", "50ms", self._settings.container(node.spec.instance_id)))
         if node.intent is Intent.RUN and code == REBOOTED:
-            network.detach(self._settings, node.spec.instance_id, node.spec.private_ip, node.public_ip)
+            self._detach(node)
             self._boot(node)
         else:
             self._release(node)
@@ -278,9 +285,13 @@ class Nodes:
         shutil.rmtree(self._settings.node_dir(node.spec.instance_id) / "seed", ignore_errors=True)
         node.listener.node_gone()
 
+    def _detach(self, node: Node) -> None:
+        self.firewalls.forget(node.spec.instance_id)
+        network.detach(self._settings, node.spec.instance_id, node.spec.private_ip, node.public_ip)
+
     def _release(self, node: Node) -> None:
         """Give back what a node that does not run has no need of."""
-        network.detach(self._settings, node.spec.instance_id, node.spec.private_ip, node.public_ip)
+        self._detach(node)
         node.public_ip = None
         node.disks.disconnect()
 

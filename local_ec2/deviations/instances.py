@@ -19,6 +19,7 @@ from local_ec2.deviations import patch
 from local_ec2.deviations.cloud import Cloud
 from local_ec2.deviations.images import ROOT_GIB, ROOT_TYPE
 from local_ec2.deviations.metadata import Notice, RoleSessions, assume
+from local_ec2.deviations.security_groups import firewall_of
 from local_ec2.network import mac
 from local_ec2.nodes import BootFault, NodeSpec
 
@@ -131,6 +132,10 @@ class NodeInstance(instances.Instance):
             end, name = (self.stop, "Shutdown") if notice.action == "stop" else (self.terminate, "Termination")
             self._explain(f"Server.SpotInstance{name}", "Spot interruption", f"Server.SpotInstance{name}")
             end()
+
+    def firewall(self) -> str:
+        """Return the rules of its interface's security groups."""
+        return firewall_of(self.nics[0], self.cloud.settings.public_cidr)
 
     def node_running(self) -> None:
         """Say so, unless something else was asked for meanwhile."""

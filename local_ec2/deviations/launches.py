@@ -19,6 +19,7 @@ from moto.ec2.responses.instances import InstanceResponse
 from local_ec2.deviations import patch
 from local_ec2.deviations.cloud import Cloud
 from local_ec2.deviations.metadata import check_options
+from local_ec2.deviations.security_groups import known_group
 from local_ec2.tokens import TokenMismatchError
 
 USER_DATA_BYTES = 16 * 1024
@@ -48,6 +49,8 @@ def install(cloud: Cloud) -> None:
         ami = image_id or (backend._get_template_from_args(template).image_id if template else None)
         check_launchable(cloud, ami, kwargs["instance_type"], user_data)
         check_options(kwargs["metadata_options"], kwargs["tags"].get("instance", {}))
+        for name in names:
+            known_group(backend, name)
         choose_subnet(backend, kwargs)
         with cloud.launching:
             known = set(backend.reservations)

@@ -260,7 +260,23 @@ def test_spark_role_on_plain_nodes(user: User) -> None:
     user.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key))
     ec2.import_key_pair(KeyName="plain", PublicKeyMaterial=key.with_suffix(".pub").read_bytes())
     image = ec2.describe_images(Filters=[{"Name": "name", "Values": ["debian-12-amd64-*"]}])["Images"][0]["ImageId"]
-    made = ec2.run_instances(ImageId=image, InstanceType="t3.medium", MinCount=2, MaxCount=2, KeyName="plain")
+    group = ec2.create_security_group(GroupName="plain", Description="SSH from here, everything among each other")
+    here = [{"CidrIp": user.env["SPARKFLEET_ALLOWED_CIDRS"]}]
+    ec2.authorize_security_group_ingress(
+        GroupId=group["GroupId"],
+        IpPermissions=[
+            {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": here},
+            {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group["GroupId"]}]},
+        ],
+    )
+    made = ec2.run_instances(
+        ImageId=image,
+        InstanceType="t3.medium",
+        MinCount=2,
+        MaxCount=2,
+        KeyName="plain",
+        SecurityGroupIds=[group["GroupId"]],
+    )
     ids = [instance["InstanceId"] for instance in made["Instances"]]
     ec2.get_waiter("instance_running").wait(InstanceIds=ids, WaiterConfig={"Delay": 1})
     hosts = ec2.describe_instances(InstanceIds=ids)["Reservations"][0]["Instances"]

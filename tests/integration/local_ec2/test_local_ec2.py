@@ -77,6 +77,7 @@ def test_newest_image_is_the_one_that_boots(account: Account) -> None:
         ({"InstanceType": "m6g.large"}, "InvalidParameterValue"),
         ({"KeyName": "absent"}, "InvalidKeyPair.NotFound"),
         ({"SecurityGroupIds": ["sg-0123456789abcdef0"]}, "InvalidGroup.NotFound"),
+        ({"SecurityGroups": ["absent"]}, "InvalidGroup.NotFound"),
         ({"UserData": "x" * 20000}, "InvalidParameterValue"),
         ({"PrivateIpAddress": str(PLACE.vpc[2])}, "InvalidParameterValue"),
         ({"Placement": {"AvailabilityZone": "eu-west-1a"}}, "InvalidParameterValue"),

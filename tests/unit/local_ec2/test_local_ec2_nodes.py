@@ -41,8 +41,9 @@ while True:
 class Podman:
     """Stands for podman: a container is a process of ours."""
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, network: Network) -> None:
         self.run_dir = run_dir
+        self.network = network
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
         self.fail = False
@@ -52,6 +53,7 @@ class Podman:
             if self.fail:
                 raise CommandError("podman: no")
             self.starts += 1
+            assert self.network.rules, "the firewall comes before init"
             self.process = subprocess.Popen([sys.executable, "-c", INIT])
             (self.run_dir / "sparkfleet/nodes" / SPEC.instance_id / "pid").write_text(str(self.process.pid))
         elif command == "wait":
@@ -71,6 +73,9 @@ class Listener:
     def __init__(self) -> None:
         self.told: queue.Queue[str] = queue.Queue()
 
+    def firewall(self) -> str:
+        return "rules"
+
     def node_running(self) -> None:
         self.told.put("running")
 
@@ -88,10 +93,11 @@ class Listener:
 
 
 class Network:
-    """Stands for the kernel's: which public address the node has."""
+    """Stands for the kernel's: which public address and which rules the node has."""
 
     def __init__(self) -> None:
         self.address: str | None = None
+        self.rules = ""
 
     def attach(self, _settings: Settings, _id: str, _private: str, public: str | None) -> None:
         self.address = public
@@ -99,14 +105,18 @@ class Network:
     def redirect_metadata(self, *_: Any) -> None:
         pass
 
+    def load_rules(self, _settings: Settings, _id: str, rules: str) -> None:
+        self.rules = rules
+
     def detach(self, *_: Any) -> None:
-        self.address = None
+        self.address, self.rules = None, ""
 
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Nodes, Podman, Listener, Network]]:
     """Nodes over fakes."""
-    podman, net = Podman(tmp_path), Network()
+    net = Network()
+    podman = Podman(tmp_path, net)
     monkeypatch.setattr(settings, "RUN_DIR", tmp_path)
     monkeypatch.setattr(nodes, "podman", podman)
     monkeypatch.setattr(nodes, "remove", podman.remove)
