@@ -48,7 +48,7 @@ def install(cloud: Cloud) -> None:
         template = kwargs.get("launch_template")
         ami = image_id or (backend._get_template_from_args(template).image_id if template else None)
         check_launchable(cloud, ami, kwargs["instance_type"], user_data)
-        check_options(kwargs["metadata_options"], kwargs["tags"].get("instance", {}))
+        check_options(kwargs.get("metadata_options", {}), kwargs.get("tags", {}).get("instance", {}))
         for name in names:
             known_group(backend, name)
         choose_subnet(backend, kwargs)
