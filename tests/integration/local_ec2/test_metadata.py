@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from account import NAME, PLACE, Account, command, wait_until
+from account import NAME, PLACE, Account, command
 from botocore.exceptions import ClientError
 
 SERVICE = "http://169.254.169.254"
@@ -37,7 +37,7 @@ def namespace(instance_id: str) -> Path:
 def curl(network: Path, url: str, *options: str) -> Reply:
     """Ask in a network namespace."""
     done = subprocess.run(
-        ["nsenter", f"--net={network}", "curl", "-s", "-m", "5", "-w", "\n%{http_code}", *options, url],
+        ["nsenter", f"--net={network}", "curl", "-s", "-m", "20", "-w", "\n%{http_code}", *options, url],
         capture_output=True,
         text=True,
         check=False,
@@ -46,9 +46,9 @@ def curl(network: Path, url: str, *options: str) -> Reply:
     return Reply(done.returncode, int(status), body)
 
 
-def put_token(network: Path, *headers: str) -> Reply:
+def put_token(network: Path, *headers: str, seconds: int = 20) -> Reply:
     options = (option for header in headers for option in ("-H", header))
-    return curl(network, f"{SERVICE}/latest/api/token", "-X", "PUT", *options)
+    return curl(network, f"{SERVICE}/latest/api/token", "-X", "PUT", "-m", str(seconds), *options)
 
 
 def get(instance_id: str, path: str, token: str | None = None) -> Reply:
@@ -156,10 +156,12 @@ def inner(pair: list[str]) -> Iterator[Path]:
             echo 1 > /proc/sys/net/ipv4/ip_forward
             nft "table ip inner {{ chain nat {{ type nat hook postrouting priority 100; masquerade; }}; }}"'
     """
-    subprocess.run(["sh", "-c", script], check=True)
-    yield Path("/run/netns") / name
-    subprocess.run(["ip", "netns", "delete", name], check=True)
-    subprocess.run(["nsenter", f"--net={node}", "nft", "delete", "table", "ip", "inner"], check=True)
+    try:
+        subprocess.run(["sh", "-c", script], check=True)
+        yield Path("/run/netns") / name
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], check=False)
+        subprocess.run(["nsenter", f"--net={node}", "nft", "delete", "table", "ip", "inner"], check=False)
 
 
 def test_hop_limit(account: Account, pair: list[str], inner: Path) -> None:
@@ -168,7 +170,7 @@ def test_hop_limit(account: Account, pair: list[str], inner: Path) -> None:
 
     assert account.get(pair[0])["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
     assert put_token(namespace(pair[0]), SECONDS).status == 200
-    assert put_token(inner, SECONDS).code == TIMED_OUT
+    assert put_token(inner, SECONDS, seconds=5).code == TIMED_OUT
     limit(2)
     token = put_token(inner, SECONDS).body
     limit(1)
@@ -354,9 +356,11 @@ def beyond() -> Iterator[Path]:
         ip -netns {name} link set eth0 up
         ip -netns {name} route add default via 192.0.2.5
     """
-    subprocess.run(["sh", "-c", script], check=True)
-    yield Path("/run/netns") / name
-    subprocess.run(["ip", "netns", "delete", name], check=True)
+    try:
+        subprocess.run(["sh", "-c", script], check=True)
+        yield Path("/run/netns") / name
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], check=False)
 
 
 def test_nothing_answers_beyond_this_machine(account: Account, pair: list[str], beyond: Path) -> None:
@@ -370,7 +374,7 @@ def test_nothing_answers_beyond_this_machine(account: Account, pair: list[str], 
 
 def test_spot_notices(account: Account, pair: list[str]) -> None:
     assert "no running instance" in command("spot-notice", "i-0123456789abcdef0").stderr
-    said = command("spot-notice", pair[1], "--action", "stop", "--in", "4")
+    said = command("spot-notice", pair[1], "--action", "stop")
     assert said.returncode == 0, said.stderr
     notice = json.loads(value(pair[1], "meta-data/spot/instance-action"))
     assert notice["action"] == "stop"
@@ -378,12 +382,13 @@ def test_spot_notices(account: Account, pair: list[str]) -> None:
     assert get(pair[1], "meta-data/spot/termination-time").status == 404
     assert json.loads(value(pair[1], "meta-data/events/recommendations/rebalance"))["noticeTime"] < notice["time"]
     assert get(pair[0], "meta-data/spot/instance-action").status == 404
-    stopped = account.wait(pair[1], "stopped")
-    assert stopped["StateReason"]["Code"] == "Server.SpotInstanceShutdown"
+    # The later notice counts.
+    command("spot-notice", pair[1], "--action", "stop", "--in", "1")
+    assert account.wait(pair[1], "stopped")["StateReason"]["Code"] == "Server.SpotInstanceShutdown"
     account.ec2.start_instances(InstanceIds=[pair[1]])
     account.wait(pair[1], "running")
     assert get(pair[1], "meta-data/spot/instance-action").status == 404
-    command("spot-notice", pair[1], "--in", "2")
+    command("spot-notice", pair[1])
     assert value(pair[1], "meta-data/spot/termination-time") in value(pair[1], "meta-data/spot/instance-action")
-    wait_until(lambda: account.get(pair[1])["State"]["Name"] == "terminated", 30, "the interruption")
-    assert account.get(pair[1])["StateReason"]["Code"] == "Server.SpotInstanceTermination"
+    command("spot-notice", pair[1], "--in", "1")
+    assert account.wait(pair[1], "terminated")["StateReason"]["Code"] == "Server.SpotInstanceTermination"
