@@ -255,7 +255,7 @@ def style(request: Request) -> Style:
     """Return how errors are told to the sender of a request."""
     if "x-amz-target" in request.headers:
         return Style.JSON
-    if scope := re.search(r"/(\w+)/aws4_request", request.headers.get("authorization", "")):
+    if scope := re.search(r"/([\w-]+)/aws4_request", request.headers.get("authorization", "")):
         return {"ec2": Style.EC2, "s3": Style.S3}.get(scope[1], Style.XML)
     if b"Action=" in request.body:
         return Style.EC2 if b"Version=2016-11-15" in request.body else Style.XML
