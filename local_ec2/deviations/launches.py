@@ -65,6 +65,9 @@ def install(cloud: Cloud) -> None:
             backend.associate_iam_instance_profile(instance.id, **profile)
         for instance in reservation.instances:
             cloud.instances[instance.id] = instance
+            # moto tags instances and volumes only.
+            for nic in instance.nics.values():
+                nic.add_tags(kwargs.get("tags", {}).get("network-interface", {}))
             cloud.nodes.launch(instance.node_spec(), instance.public_ip, instance)
         return reservation
 

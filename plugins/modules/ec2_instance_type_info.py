@@ -92,6 +92,11 @@ instance_types:
     hypervisor:
       description: V(nitro), V(xen), or empty for bare metal.
       type: str
+    placement_strategies:
+      description: Strategies of the placement groups that the type may be in.
+      type: list
+      elements: str
+      sample: [cluster, partition, spread]
     availability_zones:
       description: Names of the region's availability zones that offer the type, sorted.
       type: list
@@ -176,6 +181,7 @@ def summary(found: dict[str, Any], zones: list[str]) -> dict[str, Any]:
         },
         "current_generation": found["CurrentGeneration"],
         "hypervisor": found.get("Hypervisor", ""),
+        "placement_strategies": found.get("PlacementGroupInfo", {}).get("SupportedStrategies", []),
         "availability_zones": sorted(zones),
     }
 

@@ -18,6 +18,9 @@ description:
     token and a number, into a tag of the cluster's security group first. The next run finds it and goes on with
     the same launch. EC2 launches nothing for a token that it knows.
   - Asks for encrypted gp3 root volumes and for IMDSv2. Instances, volumes and interfaces carry the tags.
+  - The instances of one role are launched all together or not at all. All go where the first one is, so that no traffic
+    between zones is paid for, unless a subnet is given.
+  - Where EC2 has no capacity for a role it is asked again for a while. What was launched before stays.
 options:
   cluster:
     description: Name of the cluster, the value of the tag C(sparkfleet:cluster).
@@ -42,6 +45,10 @@ options:
         description: Type of the instances to launch. Those that exist keep theirs.
         type: str
         required: true
+      alternatives:
+        description: What else could be given, for the message that EC2 has no capacity for them.
+        type: str
+        default: another instance_type, a subnet_id in another zone
   security_group_id:
     description: Group that the instances join, and that keeps the intent to launch.
     type: str
@@ -61,12 +68,31 @@ options:
     description: Key pair whose public key the login user gets.
     type: str
   subnet_id:
-    description: Subnet to launch into. The default VPC's unless set.
+    description: Subnet to launch into. Unless set, the one where the cluster is, or any of the default VPC's.
+    type: str
+  instance_profile:
+    description: Name or ARN of the instance profile that the instances get. Those that exist keep theirs.
+    type: str
+  placement_group:
+    description: Name of the placement group to launch into.
+    type: str
+  user_data:
+    description: User-data of the instances to launch.
     type: str
   tags:
-    description: Further tags.
+    description:
+      - Further tags. Instances that exist get those that they lack, and so do their interfaces and the volumes that go
+        with them.
     type: dict
     default: {}
+  launch_tags:
+    description: Further tags of the instances to launch. Those that exist keep theirs.
+    type: dict
+    default: {}
+  capacity_wait:
+    description: Seconds for which EC2 is asked again when it has no capacity.
+    type: int
+    default: 120
   wait_timeout:
     description: Seconds to wait until all instances run.
     type: int
@@ -110,6 +136,11 @@ started:
   returned: always
   type: list
   elements: str
+tagged:
+  description: Instances that existed, and whose tags this run changed or, in check mode, would change.
+  returned: always
+  type: list
+  elements: str
 instance_ids:
   description: All instances of the cluster, sorted.
   returned: always
@@ -117,10 +148,12 @@ instance_ids:
   elements: str
 """
 
+import functools
+import itertools
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 try:
     from botocore.exceptions import ClientError
@@ -130,12 +163,19 @@ except ImportError:
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import paginated_query_with_retries
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
-from ansible_collections.sparkfleet.ec2.plugins.module_utils._aws import error_code, failing_in_one_line
+from ansible_collections.sparkfleet.ec2.plugins.module_utils._aws import aws_reason, error_code, failing_in_one_line
+
+Answer = TypeVar("Answer")
 
 INTENT = "sparkfleet:launching-{}"
 # What EC2 says of a token that was used before: with other settings, or for instances that have ended since.
 OTHERWISE = "IdempotentParameterMismatch"
 ENDED = "IdempotentInstanceTerminated"
+# EC2 may have room a little later.
+CAPACITY = {"InsufficientInstanceCapacity", "InsufficientCapacity", "InsufficientHostCapacity"}
+CAPACITY_PAUSE, LONGEST_PAUSE = 5, 30
+# Of CreateTags.
+TAGGED_AT_ONCE = 500
 
 
 class Fleet:
@@ -189,8 +229,7 @@ class Fleet:
             if intent:
                 self.forget_intent(role)
             return []
-        token, begun = intent or self.note_intent(role, count)
-        used = self.run_instances(node, token, count)
+        token, begun, used = self.run_instances(node, intent, count)
         # What an earlier run asked for may still be about to show up.
         expected = {"": count, OTHERWISE: begun, ENDED: 0}[used]
         visible = self.poll(lambda: len(self.launched(token)) >= expected)
@@ -200,19 +239,55 @@ class Fleet:
             self.fail("are not to be seen")
         return self.launched(token)
 
-    def run_instances(self, node: dict[str, Any], token: str, count: int) -> str:
-        """Launch all of the instances or none; return OTHERWISE or ENDED if the token was used before, else ""."""
+    def run_instances(self, node: dict[str, Any], intent: tuple[str, int] | None, count: int) -> tuple[str, int, str]:
+        """Launch all of the instances or none, once EC2 has the capacity for them.
+
+        Return the launch's token, the number that was meant with it, and OTHERWISE or ENDED if it was used before,
+        else "".
+        """
+        intents = itertools.chain([intent], itertools.repeat(None))
+        short_of = f"{count} {node['role']}{'s' * (count > 1)} ({node['instance_type']})"
+        return self.with_capacity(lambda: self.launch_once(node, next(intents), count), short_of, node["alternatives"])
+
+    def launch_once(self, node: dict[str, Any], intent: tuple[str, int] | None, count: int) -> tuple[str, int, str]:
+        """Call RunInstances; return what `run_instances` does."""
+        token, begun = intent or self.note_intent(node["role"], count)
         try:
             self.client.run_instances(**self.request(node, token, count), aws_retry=True)
         except ClientError as error:
             code = error_code(error)
             if code in {OTHERWISE, ENDED}:
-                return code
+                return token, begun, code
             # EC2 keeps the token of what it refused. Errors that are worth a retry say nothing of what became of it.
             if not AWSRetry.found(code):
                 self.forget_intent(node["role"])
             raise
-        return ""
+        return token, begun, ""
+
+    def with_capacity(self, ask: Callable[[], Answer], short_of: str, alternatives: str) -> Answer:
+        """Return what `ask` does; ask again while EC2 has no capacity, in the end fail and say how things are."""
+        wait = self.params["capacity_wait"]
+        deadline, pause = time.monotonic() + wait, CAPACITY_PAUSE
+        while True:
+            try:
+                return ask()
+            except ClientError as error:
+                if error_code(error) not in CAPACITY:
+                    raise
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    self.fail_short(short_of, alternatives, error)
+                time.sleep(min(pause, left))
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def fail_short(self, short_of: str, alternatives: str, error: ClientError) -> None:
+        """Fail for lack of capacity: what there is not, what there is, what could be done."""
+        there = ", ".join(map(in_words, self.live())) or "nothing yet"
+        self.module.fail_json(
+            msg=f"Cluster {self.params['cluster']} is short of {short_of}: EC2 had no capacity in "
+            f"{self.params['capacity_wait']} s of asking ({aws_reason(error)}). There is: {there}. "
+            f"Give {alternatives}, or run again; what there is stays, and is paid for, until you destroy it."
+        )
 
     def launched(self, token: str) -> list[str]:
         """Return the ids of a launch that can be seen: EC2 answers a launch before all of it knows."""
@@ -221,10 +296,19 @@ class Fleet:
     def request(self, node: dict[str, Any], token: str, count: int) -> dict[str, Any]:
         """Return the parameters of RunInstances."""
         params = self.params
+        subnet = params["subnet_id"] or next((one["SubnetId"] for one in self.live()), None)
         disk = {"VolumeSize": params["root_volume_gb"], "VolumeType": "gp3", "Encrypted": True}
-        tags = {**params["tags"], "sparkfleet:cluster": params["cluster"], "sparkfleet:role": node["role"]}
-        tag_list = [{"Key": key, "Value": str(value)} for key, value in sorted(tags.items())]
-        optional = {"ImageId": params["image_id"], "KeyName": params["key_name"], "SubnetId": params["subnet_id"]}
+        own = {"sparkfleet:cluster": params["cluster"], "sparkfleet:role": node["role"]}
+        tags = {**params["tags"], **params["launch_tags"], **own}
+        profile, group = params["instance_profile"], params["placement_group"]
+        optional = {
+            "ImageId": params["image_id"],
+            "KeyName": params["key_name"],
+            "SubnetId": subnet,
+            "IamInstanceProfile": profile and {"Arn" if profile.startswith("arn:") else "Name": profile},
+            "Placement": group and {"GroupName": group},
+            "UserData": params["user_data"],
+        }
         return {
             "ClientToken": token,
             "MinCount": count,
@@ -240,17 +324,30 @@ class Fleet:
                 "InstanceMetadataTags": "enabled",
             },
             "TagSpecifications": [
-                {"ResourceType": kind, "Tags": tag_list} for kind in ("instance", "volume", "network-interface")
+                {"ResourceType": kind, "Tags": tag_list(tags)} for kind in ("instance", "volume", "network-interface")
             ],
             **{key: value for key, value in optional.items() if value},
         }
+
+    def without_tags(self, live: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return those of the instances that lack some of the tags."""
+        wanted = tag_list(self.params["tags"])
+        return [instance for instance in live if any(tag not in instance.get("Tags", []) for tag in wanted)]
+
+    def tag(self, instances: list[dict[str, Any]]) -> None:
+        """Give the instances, and what goes with them, their tags."""
+        resources = [resource for instance in instances for resource in resources_of(instance)]
+        for start in range(0, len(resources), TAGGED_AT_ONCE):
+            some = resources[start : start + TAGGED_AT_ONCE]
+            self.client.create_tags(Resources=some, Tags=tag_list(self.params["tags"]), aws_retry=True)
 
     def start_stopped(self) -> list[str]:
         """Start the instances that are stopped, once those on the way there have arrived."""
         self.wait("do not stop", lambda: "stopping" not in self.states())
         stopped = [instance["InstanceId"] for instance in self.live() if state(instance) == "stopped"]
         if stopped:
-            self.client.start_instances(InstanceIds=stopped, aws_retry=True)
+            start = functools.partial(self.client.start_instances, InstanceIds=stopped, aws_retry=True)
+            self.with_capacity(start, f"{', '.join(stopped)} (stopped)", "it time")
         return stopped
 
     def check_complete(self, nodes: list[dict[str, Any]], ids: Iterable[str]) -> None:
@@ -304,6 +401,22 @@ def in_words(instance: dict[str, Any]) -> str:
     return f"{instance['InstanceId']} ({': '.join(filter(None, [state(instance), reason(instance)]))})"
 
 
+def tag_list(tags: dict[str, Any]) -> list[dict[str, str]]:
+    """Return tags as EC2 has them."""
+    return [{"Key": key, "Value": str(value)} for key, value in sorted(tags.items())]
+
+
+def resources_of(instance: dict[str, Any]) -> list[str]:
+    """Return the ids of an instance and of what was launched, and ends, with it."""
+    volumes = (mapping["Ebs"] for mapping in instance.get("BlockDeviceMappings", []))
+    interfaces = instance.get("NetworkInterfaces", [])
+    return [
+        instance["InstanceId"],
+        *(volume["VolumeId"] for volume in volumes if volume["DeleteOnTermination"]),
+        *(one["NetworkInterfaceId"] for one in interfaces if one["Attachment"]["DeleteOnTermination"]),
+    ]
+
+
 def missing(node: dict[str, Any], instances: Iterable[dict[str, Any]]) -> int:
     """Return how many instances of the role are to be launched."""
     role = {"Key": "sparkfleet:role", "Value": node["role"]}
@@ -323,7 +436,10 @@ def ensure(fleet: Fleet, nodes: list[dict[str, Any]]) -> dict[str, Any]:
     started = fleet.start_stopped()
     fleet.wait("do not run", lambda: fleet.states() <= {"running"})
     fleet.check_complete(nodes, {*started, *(one for ids in launched.values() for one in ids)})
-    return {"changed": bool(launched or started), "launched": launched, "started": started}
+    live = fleet.live()
+    untagged = fleet.without_tags(live)
+    fleet.tag(untagged)
+    return result(live, launched, started, untagged)
 
 
 def plan(fleet: Fleet, nodes: list[dict[str, Any]]) -> dict[str, Any]:
@@ -331,7 +447,20 @@ def plan(fleet: Fleet, nodes: list[dict[str, Any]]) -> dict[str, Any]:
     live = fleet.live()
     launched = {node["role"]: missing(node, live) for node in nodes if missing(node, live)}
     started = [instance["InstanceId"] for instance in live if state(instance) in {"stopping", "stopped"}]
-    return {"changed": bool(launched or started), "launched": launched, "started": started}
+    return result(live, launched, started, fleet.without_tags(live))
+
+
+def result(
+    live: list[dict[str, Any]], launched: dict[str, Any], started: list[str], tagged: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what was done, or would be, and what there is."""
+    return {
+        "changed": bool(launched or started or tagged),
+        "launched": launched,
+        "started": started,
+        "tagged": [instance["InstanceId"] for instance in tagged],
+        "instance_ids": [instance["InstanceId"] for instance in live],
+    }
 
 
 def main() -> None:
@@ -340,6 +469,7 @@ def main() -> None:
         "role": {"type": "str", "choices": ["master", "worker"], "required": True},
         "count": {"type": "int", "required": True},
         "instance_type": {"type": "str", "required": True},
+        "alternatives": {"type": "str", "default": "another instance_type, a subnet_id in another zone"},
     }
     module = AnsibleAWSModule(
         argument_spec={
@@ -351,16 +481,20 @@ def main() -> None:
             "root_volume_gb": {"type": "int", "default": 30},
             "key_name": {"type": "str", "no_log": False},
             "subnet_id": {"type": "str"},
+            "instance_profile": {"type": "str"},
+            "placement_group": {"type": "str"},
+            "user_data": {"type": "str"},
             "tags": {"type": "dict", "default": {}},
+            "launch_tags": {"type": "dict", "default": {}},
+            "capacity_wait": {"type": "int", "default": 120},
             "wait_timeout": {"type": "int", "default": 300},
         },
         supports_check_mode=True,
     )
     fleet = Fleet(module)
     with failing_in_one_line(module, f"bring up cluster {module.params['cluster']}"):
-        result = (plan if module.check_mode else ensure)(fleet, module.params["nodes"])
-        ids = [instance["InstanceId"] for instance in fleet.live()]
-        module.exit_json(**result, cluster=module.params["cluster"], instance_ids=ids)
+        done = (plan if module.check_mode else ensure)(fleet, module.params["nodes"])
+        module.exit_json(**done, cluster=module.params["cluster"])
 
 
 if __name__ == "__main__":

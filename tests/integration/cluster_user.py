@@ -65,12 +65,12 @@ class User:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
-    def client(self, service: str) -> Any:
-        """Return a boto3 client of local EC2."""
+    def client(self, service: str, region: str | None = None) -> Any:
+        """Return a boto3 client of local EC2, for another than the usual region if given."""
         return boto3.client(
             service,
             endpoint_url=self.env["AWS_ENDPOINT_URL"],
-            region_name=self.env["AWS_DEFAULT_REGION"],
+            region_name=region or self.env["AWS_DEFAULT_REGION"],
             aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=self.env["AWS_SECRET_ACCESS_KEY"],
         )

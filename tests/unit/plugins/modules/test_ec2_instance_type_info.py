@@ -52,6 +52,7 @@ def test_describes_types_with_and_without_disks_in_two_calls(run: Run, calls: li
         "instance_storage": {"size_gb": 0, "disks": 0, "nvme": False},
         "current_generation": False,
         "hypervisor": "nitro",
+        "placement_strategies": ["cluster", "partition", "spread"],
         "availability_zones": [f"us-east-1{letter}" for letter in "abcdf"],
     }
     assert (types[0]["name"], len(types)) == ("m5d.24xlarge", 2)

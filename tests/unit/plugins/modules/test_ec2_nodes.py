@@ -8,6 +8,7 @@ Nodes boot, stop and end as the clock goes on, and the clock goes on when somebo
 
 from __future__ import annotations
 
+import base64
 import functools
 import os
 import time
@@ -66,6 +67,7 @@ class Nodes:
         self.clock = clock
         self.listeners: dict[str, Any] = {}
         self.fate: str | None = None
+        self.firewalls = SimpleNamespace(update=lambda: None)
 
     def launch(self, spec: Any, _public_ip: str, listener: Any) -> None:
         self.listeners[spec.instance_id] = listener
@@ -195,6 +197,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Clock, Nodes]]:
 
     monkeypatch.setattr(patch, "replace", replace)
     monkeypatch.setattr(patch, "add", add)
+    # It is the server that finds out who calls, and there is none.
+    monkeypatch.setattr(deviations.permissions, "install", lambda _cloud: None)
     paths = dict(EC2BaseResponse.RESPONSE_KEY_PATH_TO_TRANSFORMER)
     monkeypatch.setattr(EC2BaseResponse, "RESPONSE_KEY_PATH_TO_TRANSFORMER", paths)
     # To read EC2's model for each run, and to make a thousand images for each test, would take longer than all else.
@@ -413,14 +417,85 @@ def test_a_launch_that_is_not_to_be_seen_keeps_its_note(world: World) -> None:
 
 def test_what_ec2_refuses_is_one_line_and_leaves_no_note(world: World) -> None:
     world.run(0)
-    world.refuse("RunInstances", "InsufficientInstanceCapacity")
+    world.refuse("RunInstances", "InstanceLimitExceeded")
     result = world.run(3)
-    assert result["msg"] == "cannot bring up cluster a: InsufficientInstanceCapacity: EC2's own words"
+    assert result["msg"] == "cannot bring up cluster a: InstanceLimitExceeded: EC2's own words"
     assert "exception" not in result
     assert (world.roles()["worker"], world.notes()) == (0, [])
     # EC2 would answer the same token with IdempotentParameterMismatch.
     world.run(3, instance_type="m5.2xlarge")
     world.assert_complete(3)
+
+
+def test_a_lack_of_capacity_that_passes_is_waited_for(world: World) -> None:
+    for _time in range(3):
+        world.refuse("RunInstances", "InsufficientInstanceCapacity")
+    assert world.run(1)["changed"]
+    # EC2 would answer a token that it has refused as it did before.
+    assert len({launch["ClientToken"] for launch in world.launches}) == 5
+    # 5, 10 and 20 seconds, and two times to boot.
+    assert 35 <= world.clock.now < 50
+    world.assert_complete(1)
+
+
+def test_a_lack_of_capacity_that_lasts_says_what_there_is_and_what_to_do(world: World) -> None:
+    master = world.run(0)["launched"]["master"][0]
+    for _time in range(20):
+        world.refuse("RunInstances", "InsufficientInstanceCapacity")
+    began = world.clock.now
+    message = world.run(3, capacity_wait=60)["msg"]
+    assert message == (
+        "Cluster a is short of 3 workers (m5.xlarge): EC2 had no capacity in 60 s of asking "
+        f"(InsufficientInstanceCapacity: EC2's own words). There is: {master} (running). "
+        "Give another instance_type, a subnet_id in another zone, or run again; "
+        "what there is stays, and is paid for, until you destroy it."
+    )
+    assert world.clock.now - began == 60
+    assert (world.roles()["worker"], world.notes()) == (0, [])
+    world.before.clear()
+    world.run(3, instance_type="m5.2xlarge")
+    world.assert_complete(3)
+
+
+def test_a_lack_of_capacity_for_what_is_stopped_is_waited_for(world: World) -> None:
+    workers = sorted(world.run(2)["launched"]["worker"])
+    world.ec2.stop_instances(InstanceIds=workers)
+    for _time in range(2):
+        world.refuse("StartInstances", "InsufficientInstanceCapacity")
+    message = world.run(2, capacity_wait=0)["msg"]
+    assert message.startswith(f"Cluster a is short of {workers[0]}, {workers[1]} (stopped): EC2 had no capacity in 0 s")
+    assert sorted(world.run(2)["started"]) == workers
+    world.assert_complete(2)
+
+
+def test_new_tags_are_set_on_what_there_is(world: World) -> None:
+    master = world.run(1, tags={"Team": "x"}, launch_tags={"Born": "1"})["launched"]["master"][0]
+    world.ec2.create_tags(Resources=[master], Tags=[{"Key": "Mine", "Value": "own"}])
+    again = {"tags": {"Team": "y", "number": 1}, "launch_tags": {"Born": "2"}}
+    would = world.run(1, check=True, **again)
+    assert (would["changed"], len(would["tagged"])) == (True, 2)
+    result = world.run(1, **again)
+    assert (result["changed"], result["launched"], len(result["tagged"])) == (True, {}, 2)
+    node = world.describe(master)
+    tags = as_dict(node["Tags"])
+    assert (tags["Team"], tags["number"], tags["Born"], tags["Mine"]) == ("y", "1", "1", "own")
+    volume = node["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+    interface = node["NetworkInterfaces"][0]["NetworkInterfaceId"]
+    for resource in (volume, interface):
+        found = world.ec2.describe_tags(Filters=[{"Name": "resource-id", "Values": [resource]}])["Tags"]
+        assert as_dict(found)["Team"] == "y"
+    world.calls.clear()
+    assert not world.run(1, **again)["changed"]
+    assert "CreateTags" not in world.calls
+
+
+def test_nodes_follow_the_first_one_into_its_subnet_unless_told_where(world: World) -> None:
+    subnets = [subnet["SubnetId"] for subnet in world.ec2.describe_subnets()["Subnets"]]
+    world.run(0, subnet_id=subnets[2])
+    (follows,) = world.run(1)["launched"]["worker"]
+    assert world.describe(follows)["SubnetId"] == subnets[2]
+    (told,) = world.run(2, subnet_id=subnets[1])["launched"]["worker"]
+    assert world.describe(told)["SubnetId"] == subnets[1]
 
 
 def test_an_answer_that_gets_lost_leaves_the_note(world: World) -> None:
@@ -518,6 +593,20 @@ def test_instances_that_do_not_start_are_named_with_ec2s_reason(world: World) ->
     assert world.run(1)["started"] == workers
 
 
+@pytest.mark.parametrize("by", ["Name", "Arn"])
+def test_profile_placement_group_and_user_data_are_asked_for(world: World, by: str) -> None:
+    iam = boto3.client("iam")
+    profile = iam.create_instance_profile(InstanceProfileName="spark")["InstanceProfile"]
+    world.ec2.create_placement_group(GroupName="near", Strategy="cluster")
+    named = {"Name": "spark", "Arn": profile["Arn"]}[by]
+    world.run(1, instance_profile=named, placement_group="near", user_data="#!/bin/sh\n")
+    for node in map(world.describe, (*world.ids("m5.large"), *world.ids("m5.xlarge"))):
+        assert node["IamInstanceProfile"]["Arn"] == profile["Arn"]
+        assert node["Placement"]["GroupName"] == "near"
+    asked = world.ec2.describe_instance_attribute(InstanceId=world.ids("m5.large")[0], Attribute="userData")
+    assert base64.b64decode(asked["UserData"]["Value"]) == b"#!/bin/sh\n"
+
+
 def test_what_is_asked_of_ec2(world: World) -> None:
     world.ec2.create_key_pair(KeyName="sparkfleet-a")
     subnet = world.ec2.describe_subnets()["Subnets"][-1]["SubnetId"]
@@ -538,7 +627,6 @@ def test_what_is_asked_of_ec2(world: World) -> None:
     assert (volume["Encrypted"], volume["VolumeType"], volume["Size"]) == (True, "gp3", 50)
     assert mapping["Ebs"]["DeleteOnTermination"]
     assert as_dict(volume["Tags"]) == tags
-    # moto leaves interfaces without tags.
     kinds = {asked["ResourceType"]: as_dict(asked["Tags"]) for asked in world.launches[-1]["TagSpecifications"]}
     assert kinds == dict.fromkeys(("instance", "volume", "network-interface"), tags)
 
