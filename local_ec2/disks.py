@@ -9,12 +9,13 @@ volume is attached.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -57,17 +58,18 @@ def blank_store(folder: Path, size: int) -> Disk:
 class NodeDisks:
     """The disks of one node. Its root volume, nvme0, has no device: that is the container's file system."""
 
-    def __init__(self, folder: Path, store_sizes: Sequence[int]) -> None:
-        """Note what the instance type has; nothing is made yet."""
+    def __init__(self, folder: Path, store_sizes: Sequence[int], volumes: Iterable[Disk] = ()) -> None:
+        """Note what the instance type has and what is attached at launch; nothing is made yet."""
         self._folder = folder
         self._store_sizes = store_sizes
+        self._volumes = list(volumes)
         self._store: list[Disk] = []
         self._loops: dict[Disk, Path] = {}
 
     def connect(self) -> None:
         """Connect all disks; after a reboot they are connected already."""
         self._store = self._store or [blank_store(self._folder, size) for size in self._store_sizes]
-        for disk in self._store:
+        for disk in (*self._store, *self._volumes):
             if disk not in self._loops:
                 self._loops[disk] = connect(disk)
 
@@ -84,6 +86,27 @@ class NodeDisks:
         for disk in self._store:
             disk.file.unlink(missing_ok=True)
         self._store = []
+
+    def add(self, volume: Disk, dev: Path | None) -> None:
+        """Attach a volume; ``dev`` is the node's /dev if it runs."""
+        if dev:
+            self._loops[volume] = connect(volume)
+            # A node that has just ended shows it at its next start.
+            with suppress(FileNotFoundError):
+                show(dev, volume, self._loops[volume])
+        self._volumes.append(volume)
+
+    def remove(self, volume: Disk, dev: Path | None) -> bool:
+        """Detach a volume, unless a file system of the node is on it; tell which."""
+        if loop := self._loops.get(volume):
+            if in_use(loop):
+                return False
+            if dev:
+                hide(dev, loop)
+            disconnect(volume, loop)
+            del self._loops[volume]
+        self._volumes.remove(volume)
+        return True
 
 
 def connect(disk: Disk) -> Path:
@@ -130,6 +153,32 @@ def show(dev: Path, disk: Disk, loop: Path) -> None:
     by_id.mkdir(parents=True, exist_ok=True)
     for link in disk.links:
         (by_id / link).symlink_to(f"../../{device.name}")
+
+
+def hide(dev: Path, loop: Path) -> None:
+    """Take a disk out of a node's /dev."""
+    for device in dev.glob("nvme*n1"):
+        if device.stat().st_rdev == loop.stat().st_rdev:
+            device.unlink()
+            for link in (dev / "disk" / "by-id").glob("*"):
+                if link.readlink().name == device.name:
+                    link.unlink()
+
+
+def in_use(loop: Path) -> bool:
+    """Tell whether a device is mounted, or claimed in another way, by anybody."""
+    try:
+        os.close(os.open(loop, os.O_RDONLY | os.O_EXCL))
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return True
+    return False
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a disk's data; holes stay holes."""
+    run("cp", "--sparse=always", "--reflink=auto", str(source), str(target))
 
 
 def remove_all(folder: Path) -> None:

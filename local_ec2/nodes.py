@@ -17,7 +17,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Protocol
 
 from local_ec2 import network
-from local_ec2.disks import NodeDisks
+from local_ec2.disks import Disk, NodeDisks
 from local_ec2.firewall import Firewalls
 from local_ec2.podman import limit_options, podman, remove
 from local_ec2.run import attempt
@@ -160,9 +160,9 @@ class Nodes:
         self._selector = selectors.DefaultSelector()
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
-    def launch(self, spec: NodeSpec, public_ip: str | None, listener: Listener) -> None:
+    def launch(self, spec: NodeSpec, public_ip: str | None, listener: Listener, volumes: Iterable[Disk] = ()) -> None:
         """Make a node and start it, in the background."""
-        disks = NodeDisks(self._settings.disks_dir, spec.store_sizes)
+        disks = NodeDisks(self._settings.disks_dir, spec.store_sizes, volumes)
         node = self._nodes[spec.instance_id] = Node(spec, listener, disks)
         node.public_ip = public_ip
         self._submit(self._boot, node)
@@ -193,6 +193,18 @@ class Nodes:
         node.intent = Intent.TERMINATE
         node.send(signal.SIGKILL)
         self._submit(self._remove, node)
+
+    def attach(self, instance_id: str, volume: Disk) -> None:
+        """Attach a volume; a running node has it in its /dev then."""
+        node = self._nodes[instance_id]
+        with node.lock:
+            node.disks.add(volume, self._dev(node) if node.alive else None)
+
+    def detach(self, instance_id: str, volume: Disk) -> bool:
+        """Detach a volume, unless a file system of the node is on it; tell which."""
+        node = self._nodes[instance_id]
+        with node.lock:
+            return node.disks.remove(volume, self._dev(node) if node.alive else None)
 
     def console(self, instance_id: str) -> str:
         """Return the last 64 KiB that the node wrote to its console, also of a terminated one."""
@@ -230,7 +242,7 @@ class Nodes:
                 self._create(node)
             # There is a process now, with its /dev, but it is not init yet.
             podman("init", container)
-            node.disks.show(Path("/proc") / str(self._pid(node)) / "root/dev")
+            node.disks.show(self._dev(node))
             podman("start", container)
             self._adopt(node)
         except Exception as error:
@@ -247,6 +259,9 @@ class Nodes:
 
     def _pid(self, node: Node) -> int:
         return int((self._settings.node_dir(node.spec.instance_id) / "pid").read_text(encoding="ascii"))
+
+    def _dev(self, node: Node) -> Path:
+        return Path("/proc") / str(self._pid(node)) / "root/dev"
 
     def _adopt(self, node: Node) -> None:
         """Wait until init takes signals and watch for its end."""

@@ -20,6 +20,7 @@ from local_ec2.deviations import (
     permissions,
     placement_groups,
     security_groups,
+    volumes,
 )
 from local_ec2.deviations.cloud import Cloud
 
@@ -41,6 +42,7 @@ def install(cloud: Cloud) -> None:
         permissions,
         placement_groups,
         security_groups,
+        volumes,
     )
     for topic in topics:
         topic.install(cloud)

@@ -17,9 +17,19 @@ ROOT_GIB, ROOT_TYPE = 8, "gp3"
 
 def install(_cloud: Cloud) -> None:
     """DescribeImages: a root volume as Debian's images have it (moto: 15 GiB of standard that outlive the instance)."""
+    patch.replace(amis, "Ami", NodeImage)
 
-    def block_device_mappings(image: Any) -> list[dict[str, Any]]:
+
+class NodeImage(amis.Ami):
+    """An image with the root volume of Debian's images."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Have a root snapshot of the right size."""
+        super().__init__(*args, **kwargs)
+        self.ebs_snapshot.volume.size = ROOT_GIB
+
+    @property
+    def block_device_mappings(self) -> list[dict[str, Any]]:
+        """The root volume."""
         ebs = {"VolumeSize": ROOT_GIB, "VolumeType": ROOT_TYPE, "DeleteOnTermination": True, "Encrypted": False}
-        return [{"DeviceName": image.root_device_name, "Ebs": {**ebs, "SnapshotId": image.ebs_snapshot.id}}]
-
-    patch.replace(amis.Ami, "block_device_mappings", property(block_device_mappings))
+        return [{"DeviceName": self.root_device_name, "Ebs": {**ebs, "SnapshotId": self.ebs_snapshot.id}}]

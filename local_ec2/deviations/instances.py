@@ -17,9 +17,9 @@ from moto.ec2.models.instance_types import INSTANCE_TYPES
 
 from local_ec2.deviations import patch
 from local_ec2.deviations.cloud import Cloud
-from local_ec2.deviations.images import ROOT_GIB, ROOT_TYPE
 from local_ec2.deviations.metadata import Notice, RoleSessions, assume
 from local_ec2.deviations.security_groups import firewall_of
+from local_ec2.disks import Disk
 from local_ec2.network import mac
 from local_ec2.nodes import BootFault, NodeSpec
 
@@ -64,11 +64,14 @@ class NodeInstance(instances.Instance):
         message = f"The instance '{self.id}' is not in a state from which it can be {verb}."
         return EC2ClientError("IncorrectInstanceState", message)
 
-    def setup_defaults(self) -> None:
-        """Attach the image's root volume by its device name (moto: always 8 GiB of standard as /dev/sda1)."""
-        zone = self._placement.zone
-        volume = self.ec2_backend.create_volume(size=ROOT_GIB, zone_name=zone, volume_type=ROOT_TYPE)
-        self.ec2_backend.attach_volume(volume.id, self.id, self.root_device_name, True)
+    def volumes(self) -> list[Disk]:
+        """Return the volumes but for the root volume, which is the container's file system; wait for data of theirs."""
+        devices = (block for name, block in self.get_block_device_mapping if name != self.root_device_name)
+        attached = [self.ec2_backend.get_volume(block.volume_id) for block in devices]
+        for volume in attached:
+            if volume.copied:
+                volume.copied.join()
+        return [volume.disk for volume in attached]
 
     def node_spec(self) -> NodeSpec:
         """Return what the node is made of."""

@@ -20,6 +20,7 @@ from local_ec2.deviations import patch
 from local_ec2.deviations.cloud import Cloud
 from local_ec2.deviations.metadata import check_options
 from local_ec2.deviations.security_groups import known_group
+from local_ec2.deviations.volumes import block_devices
 from local_ec2.tokens import TokenMismatchError
 
 USER_DATA_BYTES = 16 * 1024
@@ -51,6 +52,7 @@ def install(cloud: Cloud) -> None:
         check_options(kwargs.get("metadata_options", {}), kwargs.get("tags", {}).get("instance", {}))
         for name in names:
             known_group(backend, name)
+        choose_block_devices(backend, kwargs, backend.amis[ami])
         choose_subnet(backend, kwargs)
         with cloud.launching:
             known = set(backend.reservations)
@@ -68,7 +70,7 @@ def install(cloud: Cloud) -> None:
             # moto tags instances and volumes only.
             for nic in instance.nics.values():
                 nic.add_tags(kwargs.get("tags", {}).get("network-interface", {}))
-            cloud.nodes.launch(instance.node_spec(), instance.public_ip, instance)
+            cloud.nodes.launch(instance.node_spec(), instance.public_ip, instance, instance.volumes())
         return reservation
 
     answer = patch.replace(InstanceResponse, "run_instances", respond)
@@ -91,6 +93,14 @@ def choose_subnet(backend: Any, launch: dict[str, Any]) -> None:
         zone = launch.get("placement") or f"{backend.region_name}a"
         default = backend.get_default_subnets().get(zone)
         launch["subnet_id"] = default.id if default else None
+
+
+def choose_block_devices(backend: Any, launch: dict[str, Any], image: Any) -> None:
+    """Launch with the image's block devices and those asked for (moto: either)."""
+    asked, template = launch.get("block_device_mappings"), launch.get("launch_template")
+    if asked is None and template:
+        asked = backend._get_template_from_args(template).data.get("BlockDeviceMappings")
+    launch["block_device_mappings"] = block_devices(image.block_device_mappings, asked or [])
 
 
 def check_launchable(cloud: Cloud, ami: str | None, instance_type: str, user_data: Base64EncodedString | None) -> None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from account import NAME, UP, Account, command, wait_until
+from botocore.exceptions import ClientError
 
 FILES = Path("/var/lib/sparkfleet-local-ec2") / NAME
 INSTANCE_STORE = "nvme-Amazon_EC2_NVMe_Instance_Storage_AWS"
+ZONE = "us-east-1a"
 BEGAN = "cut -d ' ' -f 22 /proc/1/stat"
 
 
@@ -87,8 +90,137 @@ def test_disks_go_with_the_instance(account: Account) -> None:
     assert len(others) == 3
     account.ec2.terminate_instances(InstanceIds=[instance_id])
     account.wait(instance_id, "terminated")
-    (left,) = connected()
-    assert [str(file) for file in FILES.iterdir()] == [left]
+    assert set(connected()) < others
+    assert {str(file) for file in FILES.iterdir()} == set(connected())
+
+
+@pytest.fixture(scope="module")
+def other(account: Account) -> str:
+    """Return a running instance without disks, but with a volume from its launch."""
+    asked = [
+        {"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 12}},
+        {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 2, "DeleteOnTermination": True}},
+        {"DeviceName": "/dev/sdg", "Ebs": {"VolumeSize": 1}},
+    ]
+    instance_id: str = account.run(BlockDeviceMappings=asked)["Instances"][0]["InstanceId"]
+    account.wait(instance_id, "running")
+    return instance_id
+
+
+def make_volume(account: Account, **parameters: Any) -> str:
+    """Make a volume in the zone of the instances, wait until it can be used."""
+    volume_id: str = account.ec2.create_volume(**({"AvailabilityZone": ZONE, "Size": 1} | parameters))["VolumeId"]
+    account.ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig={"Delay": 1})
+    return volume_id
+
+
+def by_id(volume_id: str) -> str:
+    """Return where a node has a volume."""
+    return f"/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{volume_id.replace('-', '')}"
+
+
+def attach(account: Account, volume_id: str, instance_id: str, device: str = "/dev/sdf") -> None:
+    """Attach a volume, wait until it is attached."""
+    account.ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device=device)
+    account.ec2.get_waiter("volume_in_use").wait(VolumeIds=[volume_id], WaiterConfig={"Delay": 1})
+
+
+def attachment(account: Account, volume_id: str) -> str:
+    """Return the state of a volume's attachment."""
+    (volume,) = account.ec2.describe_volumes(VolumeIds=[volume_id])["Volumes"]
+    return volume["Attachments"][0]["State"] if volume["Attachments"] else "none"
+
+
+def test_volume_comes_and_goes_with_its_data(account: Account, node: str, other: str) -> None:
+    volume = make_volume(account)
+    attach(account, volume, node)
+    disk = by_id(volume)
+    assert account.ssh(node, f"lsblk --bytes --noheadings --output SIZE {disk}") == str(1 << 30)
+    assert account.ssh(node, f"readlink -f {disk}") == "/dev/nvme2n1"
+    account.ssh(node, f"sudo mkfs.ext4 -q {disk} && sudo mount {disk} /mnt && echo data | sudo tee /mnt/kept")
+    account.ec2.detach_volume(VolumeId=volume)
+    wait_until(lambda: attachment(account, volume) == "busy", 10, "detaching a mounted volume waits")
+    assert account.ssh(node, "sudo umount /mnt && echo unmounted") == "unmounted"
+    account.ec2.get_waiter("volume_available").wait(VolumeIds=[volume], WaiterConfig={"Delay": 1})
+    assert account.ssh(node, f"ls {disk}* /dev/nvme2n1 2>/dev/null || echo none") == "none"
+    attach(account, volume, other, "/dev/sdh")
+    assert account.ssh(other, f"sudo mount {disk} /mnt && cat /mnt/kept") == "data"
+    with pytest.raises(ClientError, match="VolumeInUse"):
+        account.ec2.delete_volume(VolumeId=volume)
+
+
+def test_volumes_outlive_a_stop(account: Account, other: str) -> None:
+    at_launch = {m["DeviceName"]: m["Ebs"]["VolumeId"] for m in account.get(other)["BlockDeviceMappings"]}
+    disk = by_id(at_launch["/dev/sdf"])
+    assert account.ssh(other, f"lsblk --bytes --noheadings --output SIZE {disk}") == str(2 << 30)
+    account.ssh(other, f"sudo mkfs.ext4 -q {disk} && sudo mount {disk} /srv && echo data | sudo tee /srv/kept")
+    account.ec2.stop_instances(InstanceIds=[other])
+    account.wait(other, "stopped")
+    late = make_volume(account)
+    attach(account, late, other, "/dev/sdi")
+    account.ec2.start_instances(InstanceIds=[other])
+    account.wait(other, "running")
+    assert account.ssh(other, f"sudo mount {disk} /srv && cat /srv/kept") == "data"
+    assert account.ssh(other, f"test -b {by_id(late)} && echo there") == "there"
+
+
+def test_snapshot_has_the_data(account: Account, other: str) -> None:
+    at_launch = {m["DeviceName"]: m["Ebs"]["VolumeId"] for m in account.get(other)["BlockDeviceMappings"]}
+    account.ssh(other, "sync")
+    snapshot = account.ec2.create_snapshot(VolumeId=at_launch["/dev/sdf"])["SnapshotId"]
+    account.ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot], WaiterConfig={"Delay": 1})
+    with pytest.raises(ClientError, match="InvalidParameterValue"):
+        make_volume(account, SnapshotId=snapshot, Size=1)
+    volume = make_volume(account, SnapshotId=snapshot, Size=3)
+    account.ec2.delete_snapshot(SnapshotId=snapshot)
+    attach(account, volume, other, "/dev/sdj")
+    assert account.ssh(other, f"lsblk --bytes --noheadings --output SIZE {by_id(volume)}") == str(3 << 30)
+    assert account.ssh(other, f"sudo mount {by_id(volume)} /media && cat /media/kept") == "data"
+
+
+@pytest.mark.parametrize(
+    ("call", "parameters", "code"),
+    [
+        ("attach_volume", {"VolumeId": "free", "Device": "/dev/sdf"}, "InvalidParameterValue"),
+        ("attach_volume", {"VolumeId": "free", "Device": "/dev/nvme1n1"}, "InvalidParameterValue"),
+        ("attach_volume", {"VolumeId": "taken", "Device": "/dev/sdp"}, "VolumeInUse"),
+        ("attach_volume", {"VolumeId": "elsewhere", "Device": "/dev/sdp"}, "InvalidVolume.ZoneMismatch"),
+        ("attach_volume", {"VolumeId": "free", "Device": "/dev/sdp", "DryRun": True}, "DryRunOperation"),
+        ("detach_volume", {"VolumeId": "free"}, "IncorrectState"),
+        ("detach_volume", {"VolumeId": "root"}, "OperationNotPermitted"),
+        ("detach_volume", {"VolumeId": "taken", "Device": "/dev/sdz"}, "InvalidAttachment.NotFound"),
+        ("detach_volume", {"VolumeId": "taken", "Force": True}, "UnsupportedOperation"),
+        ("create_volume", {"Size": 1, "AvailabilityZone": "us-east-1z"}, "InvalidZone.NotFound"),
+        ("modify_volume", {"VolumeId": "free", "Size": 2}, "UnsupportedOperation"),
+    ],
+)
+def test_refused_calls(account: Account, other: str, call: str, parameters: dict[str, Any], code: str) -> None:
+    at_launch = {m["DeviceName"]: m["Ebs"]["VolumeId"] for m in account.get(other)["BlockDeviceMappings"]}
+    volumes = {"root": at_launch["/dev/xvda"], "taken": at_launch["/dev/sdf"]}
+    if "VolumeId" in parameters:
+        zone = f"{ZONE[:-1]}b" if parameters["VolumeId"] == "elsewhere" else ZONE
+        volume = volumes.get(parameters["VolumeId"]) or make_volume(account, AvailabilityZone=zone)
+        parameters = parameters | {"VolumeId": volume}
+    if call == "attach_volume":
+        parameters = parameters | {"InstanceId": other}
+    with pytest.raises(ClientError) as refused:
+        getattr(account.ec2, call)(**parameters)
+    assert refused.value.response["Error"]["Code"] == code
+
+
+def test_volumes_end_with_the_instance_if_asked_to(account: Account, other: str) -> None:
+    at_launch = {m["DeviceName"]: m["Ebs"]["VolumeId"] for m in account.get(other)["BlockDeviceMappings"]}
+    sizes = {volume["VolumeId"]: volume["Size"] for volume in account.ec2.describe_volumes()["Volumes"]}
+    assert [sizes[at_launch[device]] for device in ("/dev/xvda", "/dev/sdf", "/dev/sdg")] == [12, 2, 1]
+    account.ec2.terminate_instances(InstanceIds=[other])
+    account.wait(other, "terminated")
+    left = {volume["VolumeId"]: volume["State"] for volume in account.ec2.describe_volumes()["Volumes"]}
+    assert left[at_launch["/dev/sdg"]] == "available"
+    assert not {at_launch["/dev/xvda"], at_launch["/dev/sdf"]} & set(left)
+    assert not (FILES / at_launch["/dev/sdf"]).exists()
+    assert (FILES / at_launch["/dev/sdg"]).exists()
+    account.ec2.delete_volume(VolumeId=at_launch["/dev/sdg"])
+    assert not (FILES / at_launch["/dev/sdg"]).exists()
 
 
 # The last one: the account is gone after it.

@@ -13,6 +13,7 @@ from moto.ec2.models.instance_types import INSTANCE_TYPES
 
 from local_ec2 import disks
 from local_ec2.deviations.instances import store_sizes
+from local_ec2.deviations.volumes import block_devices
 from local_ec2.disks import EBS, Disk, NodeDisks, blank_store
 from local_ec2.settings import LocalEC2Error
 
@@ -82,3 +83,21 @@ def test_host_without_loop_devices(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     with pytest.raises(LocalEC2Error, match=r"for want of a loop device .*cannot find an unused"):
         disks.connect(Disk(EBS, "vol0", 512, tmp_path / "vol0"))
+
+
+def test_block_devices_of_a_launch_override_the_images() -> None:
+    image = [
+        {"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 8, "DeleteOnTermination": True}},
+        {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1}},
+    ]
+    asked = [
+        {"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 12}},
+        {"DeviceName": "/dev/sdf", "NoDevice": ""},
+        {"DeviceName": "/dev/sdb", "VirtualName": "ephemeral0"},
+        {"DeviceName": "/dev/sdg", "Ebs": {"SnapshotId": "snap-1"}},
+    ]
+    assert block_devices(image, asked) == [
+        {"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 12, "DeleteOnTermination": True}},
+        {"DeviceName": "/dev/sdg", "Ebs": {"SnapshotId": "snap-1"}},
+    ]
+    assert block_devices(image, []) == image
