@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import yaml
 
-from bench.measure import Cost, run
+from bench.measure import Cost, environment, run
 from bench.report import ROOT
 
 BIN = Path(sys.executable).parent
@@ -138,9 +138,15 @@ class LocalEC2:
         self.play("playbooks/destroy.yml", "-e", "confirm=yes")
 
 
+def place_settings() -> dict[str, str]:
+    """Return the environment variables that say where local EC2 is."""
+    names = {f"SPARKFLEET_LOCAL_EC2_{key}": value for key, value in PLACE.items()}
+    return {name: os.environ.get(name, value) for name, value in names.items()}
+
+
 def command(*args: str) -> str:
     """Run a command of local EC2; return what it prints."""
-    env = {f"SPARKFLEET_LOCAL_EC2_{key}": value for key, value in PLACE.items()} | os.environ
+    env = environment() | place_settings()
     line = [sys.executable, "-m", "local_ec2", *args]
     return subprocess.run(line, cwd=ROOT, env=env, check=True, text=True, stdout=subprocess.PIPE).stdout
 
@@ -158,7 +164,7 @@ def local_ec2_up() -> Iterator[LocalEC2]:
     sys.stdout.write(f"logs: {folder}\n")
     command("up")
     try:
-        env = {**os.environ, **exports(command("env")), "SPARKFLEET_HOME": str(folder / "home")}
+        env = {**environment(), **exports(command("env")), "SPARKFLEET_HOME": str(folder / "home")}
         env |= {
             "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "bench/plugins/callback"),
             "ANSIBLE_CALLBACKS_ENABLED": "phases",

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import tempfile
 from pathlib import Path
 from statistics import median
 
-from bench.clusters import PLACE
-from bench.measure import Cost, Figure, run
+from bench.clusters import place_settings
+from bench.measure import Cost, Figure, environment, run
 from bench.report import ROOT, Result, output
 
 # A podman that has no image yet.
@@ -34,8 +33,8 @@ def clone(folder: Path) -> tuple[Path, dict[str, str]]:
     (folder / "storage.conf").write_text(STORAGE.format(folder))
     output("git", "clone", "--quiet", str(ROOT), str(folder / "clone"))
     return folder / "clone", {
-        **{f"SPARKFLEET_LOCAL_EC2_{key}": value for key, value in PLACE.items()},
-        **os.environ,
+        **environment(),
+        **place_settings(),
         "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
         "XDG_CACHE_HOME": str(folder / "cache"),
         "PIP_CACHE_DIR": output("python3", "-m", "pip", "cache", "dir"),

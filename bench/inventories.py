@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import boto3
 
-from bench.measure import Cost, Figure, run
+from bench.measure import Cost, Figure, environment, run
 from bench.report import ROOT, Result
 
 INSTANCES = 2000
@@ -61,9 +60,7 @@ def account(log: Path) -> Iterator[dict[str, str]]:
     assert server.stdin
     assert server.stdout
     try:
-        foreign = ("AWS_", "ANSIBLE_", "SPARKFLEET_")
-        env = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
-        env |= {
+        env = environment() | {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{int(server.stdout.readline())}",
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "bench",

@@ -17,6 +17,15 @@ from typing import Any, NamedTuple
 LAST_LINES = 30
 
 
+# What would lead measured commands elsewhere, or change what they do.
+SETTINGS = ("AWS_", "ANSIBLE_", "SPARKFLEET_")
+
+
+def environment() -> dict[str, str]:
+    """Return the environment without settings of the user's own."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(SETTINGS)}
+
+
 class CommandFailedError(Exception):
     """A measured command failed: there is no figure."""
 

@@ -17,10 +17,10 @@ import pytest
 from bench import report
 from bench.__main__ import DRAWING, PAGE
 from bench.chart import HEIGHT, WIDTH, step, svg
-from bench.clusters import Launch, Phase, exports
+from bench.clusters import PLACE, Launch, Phase, exports, place_settings
 from bench.demos import memory
 from bench.launches import DRAWN, PHASES, phase_table, phases_by_size, size_table
-from bench.measure import CommandFailedError, Cost, Figure, run
+from bench.measure import CommandFailedError, Cost, Figure, environment, run
 from bench.report import BEGIN, END, RESULTS, ROOT, Result, Table
 
 ABOUT = {
@@ -205,3 +205,14 @@ def test_exports() -> None:
         "B": "two words",
         "C": "http://h:1",
     }
+
+
+def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's own account is measured; where local EC2 is can be said."""
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    monkeypatch.setenv("ANSIBLE_FORKS", "1")
+    monkeypatch.setenv("SPARKFLEET_LOCAL_EC2_PORT", "1234")
+    assert not {"AWS_PROFILE", "ANSIBLE_FORKS", "SPARKFLEET_LOCAL_EC2_PORT"} & set(environment())
+    assert environment()["PATH"]
+    assert place_settings()["SPARKFLEET_LOCAL_EC2_PORT"] == "1234"
+    assert place_settings()["SPARKFLEET_LOCAL_EC2_NAME"] == PLACE["NAME"]
