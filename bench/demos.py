@@ -15,8 +15,15 @@ from bench.clusters import place_settings
 from bench.measure import Cost, Figure, environment, run
 from bench.report import ROOT, Result, output
 
-# A podman that has no image yet.
-STORAGE = '[storage]\ndriver = "overlay"\ngraphroot = "{0}/graph"\nrunroot = "{0}/run"\n'
+# A podman that has no image yet, and no mount in the way when the folder is removed.
+STORAGE = """\
+[storage]
+driver = "overlay"
+graphroot = "{0}/graph"
+runroot = "{0}/run"
+[storage.options.overlay]
+skip_mount_home = "true"
+"""
 
 
 def memory(status: str) -> tuple[int, list[int]]:
