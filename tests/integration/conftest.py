@@ -1,22 +1,45 @@
-"""A local EC2 of the tests' own, for as long as any test wants it."""
+"""Local EC2s of the tests' own, for as long as any test wants them."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from cluster_user import BIN, PLACE, User, local_ec2
+from place import Place
+from spark_cluster import PLACE as SPARK_PLACE
+from spark_cluster import WORKERS, SparkCluster, until
+
+
+@contextmanager
+def local_ec2_at(place: Place, home: Path) -> Iterator[User]:
+    """Bring a local EC2 up for a user whose keys are in `home`."""
+    local_ec2("up", *place.options)
+    exports = re.findall(r"^export (\w+)=(.*)$", local_ec2("env", "--name", place.name), re.MULTILINE)
+    env = {**os.environ, **dict(exports), "SPARKFLEET_HOME": str(home), "ANSIBLE_FORCE_COLOR": "0"}
+    env["PATH"] = f"{BIN}:{env['PATH']}"
+    yield User({key: value for key, value in env.items() if key not in {"AWS_PROFILE", "AWS_CA_BUNDLE"}}, home)
+    local_ec2("down", "--name", place.name)
 
 
 @pytest.fixture(scope="session")
 def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
     """Bring local EC2 up for the whole session, with a home folder of its own for keys."""
-    local_ec2("up", *PLACE.options)
-    exports = re.findall(r"^export (\w+)=(.*)$", local_ec2("env", "--name", PLACE.name), re.MULTILINE)
-    home = tmp_path_factory.mktemp("sparkfleet")
-    env = {**os.environ, **dict(exports), "SPARKFLEET_HOME": str(home), "ANSIBLE_FORCE_COLOR": "0"}
-    env["PATH"] = f"{BIN}:{env['PATH']}"
-    yield User({key: value for key, value in env.items() if key not in {"AWS_PROFILE", "AWS_CA_BUNDLE"}}, home)
-    local_ec2("down", "--name", PLACE.name)
+    with local_ec2_at(PLACE, tmp_path_factory.mktemp("sparkfleet")) as user:
+        yield user
+
+
+@pytest.fixture(scope="session")
+def spark_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
+    """Launch a cluster on another local EC2, which the tests of faults and those of security share."""
+    folder = tmp_path_factory.mktemp("spark_cluster")
+    with local_ec2_at(SPARK_PLACE, folder / "home") as user:
+        cluster = SparkCluster(user, "proof", folder)
+        (folder / "launch.log").write_text(cluster.play("-vvv", "--diff"))
+        cluster.copy_programs()
+        until(lambda: len(cluster.alive()) == len(WORKERS))
+        yield cluster
