@@ -139,7 +139,8 @@ def observed(spark_cluster: SparkCluster) -> Observed:
         page = f"http://sparkfleet-master:8080/proxy/{app['id']}/api/v1/applications/{app['id']}/environment"
         environment = json.loads(spark_cluster.ssh("master", f"curl -sf {page}"))
         job.open_gate()
-        spark_cluster.ssh("worker-1", f"curl -s http://sparkfleet-master:8080/?{PLAIN}")
+        # Without its body: the page itself names the job.
+        spark_cluster.ssh("worker-1", f"curl -sI http://sparkfleet-master:8080/?{PLAIN}")
         texts = job.result()["texts"]
         codes = {name: intruder.code() for name, intruder in intruders.items()}
         processes = {host: json.loads(watcher.communicate()[0]) for host, watcher in watchers.items()}
