@@ -16,36 +16,50 @@ from ansible_collections.sparkfleet.ec2.plugins.plugin_utils._settings import Pr
 
 
 class ActionModule(ActionBase):
-    """Compare the variables of the running role with its argument_specs; connects to no host."""
+    """Compare the variables of the running role, or of a playbook, with what they take; connects to no host."""
 
     _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return an unchanged result, or fail with one line for each setting that will not do."""
         super().run(tmp, task_vars)
-        if self._task._role is None:
-            raise AnsibleActionFail("check_settings works in a role's tasks only")
-        self.validate_argument_spec(argument_spec={})
+        _result, arguments = self.validate_argument_spec(argument_spec={"options": {"type": "dict"}})
         variables = task_vars or {}
-        # Rules over several variables make sense only where each of them is sound.
-        problems = self._option_problems(variables) or self._broken_rules(variables)
+        if arguments["options"] is not None:
+            problems = self._playbook_problems(arguments["options"], variables)
+        elif self._task._role is None:
+            raise AnsibleActionFail("check_settings needs options where it is not in a role's tasks")
+        else:
+            # Rules over several variables make sense only where each of them is sound.
+            problems = self._role_problems(variables) or self._broken_rules(variables)
         if problems:
             raise AnsibleActionFail("\n".join(problems))
         return {"changed": False}
 
-    def _option_problems(self, variables: dict[str, Any]) -> Problems:
+    def _playbook_problems(self, options: dict[str, Any], variables: dict[str, Any]) -> Problems:
+        """Return a line for each variable of the playbook that does not fit its specification."""
+        # Short names are like others that a play has, but hardly on the command line.
+        return misspelt(options, load_extra_vars(self._loader), 0.8) + self._option_problems(options, {}, variables)
+
+    def _role_problems(self, variables: dict[str, Any]) -> Problems:
         """Return a line for each variable of the role that does not fit its specification."""
         options, formats = self._options(), self._internal(variables, "formats") or {}
         called = [wanted["called"] for wanted in formats.values() if "called" in wanted]
-        # Short names are like others that a play has, but hardly on the command line.
-        found = misspelt(options, variables) + misspelt(called, load_extra_vars(self._loader), 0.8)
+        names = misspelt(options, variables) + misspelt(called, load_extra_vars(self._loader), 0.8)
+        return names + self._option_problems(options, formats, variables)
+
+    def _option_problems(self, options: dict[str, Any], formats: dict[str, Any], variables: dict[str, Any]) -> Problems:
+        """Return a line for each variable whose value does not fit."""
+        found = []
         for name, option in options.items():
             try:
                 value = self._templar.template(variables.get(name))
             except AnsibleError as error:
                 found.append(f"{name}: cannot be worked out: {error.message}")
             else:
-                found += check_option(name, value, option, formats.get(name, {}))
+                # What somebody has set to null is not set, and no default stands behind it any more.
+                required = option.get("required", False) or name in variables
+                found += check_option(name, value, {**option, "required": required}, formats.get(name, {}))
         return found
 
     def _broken_rules(self, variables: dict[str, Any]) -> Problems:

@@ -279,6 +279,8 @@ class InventoryModule(AWSInventoryBase):
     def _clients(self, regions: list[str]) -> list[Any]:
         with explained("assume the role"):
             self._set_frozen_credentials()
+        if self.get_option("profile") and self.get_option("access_key"):
+            raise AnsibleError("both a profile and an access key are given: unset AWS_PROFILE or AWS_ACCESS_KEY_ID")
         _region, endpoint_url, options = get_aws_connection_info(self)
         return connect(regions, endpoint_url=endpoint_url, **{**options, **self._frozen_credentials})
 

@@ -9,6 +9,7 @@ This module util is PRIVATE to the collection and may change without notice.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -27,6 +28,12 @@ def error_code(error: exceptions.ClientError) -> str:
     return error.response.get("Error", {}).get("Code", "")
 
 
+def missing_permission(error: exceptions.ClientError) -> str:
+    """The permission for want of which a call was refused: its own, or that of what it does beside it."""
+    named = re.search(r"not authorized to perform: ([\w-]+:\w+)", error.response.get("Error", {}).get("Message", ""))
+    return named[1] if named else f"ec2:{error.operation_name}"
+
+
 def api_error_reason(error: exceptions.ClientError) -> str:
     """What an error of the API means to a user, in one line."""
     code = error_code(error)
@@ -35,7 +42,7 @@ def api_error_reason(error: exceptions.ClientError) -> str:
     if code in INVALID:
         return f"AWS does not accept the credentials ({code}); {LOG_IN}"
     if code in FORBIDDEN:
-        return f"the AWS credentials do not allow ec2:{error.operation_name}; ask for that permission"
+        return f"the AWS credentials do not allow {missing_permission(error)}; ask for that permission"
     return f"{code}: {error.response.get('Error', {}).get('Message', '')}"
 
 

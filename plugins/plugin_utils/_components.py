@@ -40,11 +40,11 @@ def role_path(name: str) -> Path | None:
     return Path(found[1]) if found else None
 
 
-def entries(components: Any) -> list[Any]:
+def entries(components: Any, called: str = "components") -> list[Any]:
     """Return the entries of a list, or of a text such as `-e components=java,spark` makes; else raise ValueError."""
     found = _parsed(components) if isinstance(components, str) else components
     if not isinstance(found, (list, tuple)):
-        raise ValueError(f"components: got {components!r}; give names, as in -e components=java,spark")
+        raise ValueError(f"{called}: got {shown(components)}; give names, as in -e {called}=java,spark")
     return list(found)
 
 
@@ -57,8 +57,10 @@ def _parsed(text: str) -> Any:
     return [name.strip() for name in parsed.split(",") if name.strip()] if isinstance(parsed, str) else parsed
 
 
-def problems(components: Any) -> list[str]:
-    """Return a line for each entry of `components` that will not do."""
+def problems(components: Any, installed: Any = None) -> list[str]:
+    """Return a line for each entry of `components`, or of `validate_components` among `installed`, that will not do."""
+    if installed is not None:
+        return selection_problems(components, entries(installed))
     try:
         found = entries(components)
     except ValueError as error:
@@ -69,6 +71,17 @@ def problems(components: Any) -> list[str]:
         *(f"components: {shown(entry)} is there twice" for entry in twice),
         *filter(None, (missing_ground(name, found) for name in found)),
     ]
+
+
+def selection_problems(selection: Any, installed: list[Any]) -> list[str]:
+    """Return a line for each entry of `validate_components` that is none of `components`."""
+    try:
+        found = entries(selection, "validate_components")
+    except ValueError as error:
+        return [str(error)]
+    choice = ", ".join(entry if isinstance(entry, str) else shown(entry) for entry in installed)
+    strangers = [entry for entry in found if entry not in installed]
+    return [f"validate_components: {shown(entry)} is not in components; give any of {choice}" for entry in strangers]
 
 
 def missing_ground(name: Any, found: list[Any]) -> str | None:

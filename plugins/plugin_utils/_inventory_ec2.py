@@ -14,6 +14,7 @@ try:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
     from botocore.session import get_session
     from botocore.utils import parse_timestamp
 except ImportError:
@@ -69,6 +70,10 @@ def explained(action: str) -> Iterator[None]:
         hint = _HINT_OF.get(code)
         kind = NotPermittedError if hint == _HINT_OF["UnauthorizedOperation"] else AnsibleError
         raise kind(f"cannot {action}" + (f", {hint}" if hint else "")) from error
+    except ResponseParserError:
+        # Its words are the whole page that somebody's web server sent.
+        advice = "check the region's name and, where it is set, AWS_ENDPOINT_URL"
+        raise AnsibleError(f"cannot {action}, what answers is not EC2: {advice}") from None
 
 
 def default_region(profile: str | None) -> str:

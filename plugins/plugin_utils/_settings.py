@@ -9,6 +9,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network
 from typing import Any
 
 Problems = list[str]
@@ -43,8 +44,9 @@ def check_option(name: str, value: Any, option: Mapping[str, Any], wanted: Mappi
     """Return the lines to print for one variable: none when it fits.
 
     `value` is None where it is not set. `option` is its entry in argument_specs; `wanted` may hold `pattern` (a regular
-    expression for the whole text), `min` and `max` (for whole numbers), all three for each element of a list, and
-    `expected` (what would do, in words) and `called` (the name under which users know the variable).
+    expression for the whole text), `network` (whether it has to be an IPv4 network), `min` and `max` (for whole
+    numbers), all for each element of a list, and `expected` (what would do, in words) and `called` (the name under
+    which users know the variable).
     """
     kind = option.get("type", "str")
     hint = wanted.get("expected") or EXPECTED.get(kind, f"give a {kind}").format(name=name)
@@ -68,7 +70,17 @@ def _elements_fit(value: Any, kind: str, option: Mapping[str, Any], wanted: Mapp
         return False
     if kind == "int" and not wanted.get("min", int(value)) <= int(value) <= wanted.get("max", int(value)):
         return False
+    if wanted.get("network") and not is_network(str(value)):
+        return False
     return "pattern" not in wanted or re.fullmatch(wanted["pattern"], str(value)) is not None
+
+
+def is_network(text: str) -> bool:
+    """Tell whether a text is an IPv4 network with its size, and not the address of something in it."""
+    try:
+        return str(IPv4Network(text)) == text
+    except ValueError:
+        return False
 
 
 def misspelt(known: Iterable[str], given: Iterable[str], cutoff: float = 0.9) -> Problems:

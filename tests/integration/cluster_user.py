@@ -65,7 +65,7 @@ class User:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
-    def client(self, service: str, region: str | None = None) -> Any:
+    def client(self, service: str, region: str | None = None, **options: Any) -> Any:
         """Return a boto3 client of local EC2, for another than the usual region if given."""
         return boto3.client(
             service,
@@ -73,4 +73,5 @@ class User:
             region_name=region or self.env["AWS_DEFAULT_REGION"],
             aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=self.env["AWS_SECRET_ACCESS_KEY"],
+            **options,
         )

@@ -217,42 +217,6 @@ def test_destroy_the_last(user: User, foreign: str) -> None:
     assert "no clusters" in user.play("playbooks/list.yml")
 
 
-@pytest.mark.parametrize(
-    ("args", "variable", "hint"),
-    [
-        (["workers=-1"], "workers", "whole number"),
-        (["workers=three"], "workers", "whole number"),
-        (["workers=2.5"], "workers", "whole number"),
-        (["cluster=My_Cluster"], "cluster", "a-z"),
-        (["fleet_worker_instance_type=m5.medium"], "fleet_worker_instance_type", "m5.large"),
-        (["fleet_master_instance_type=big"], "fleet_master_instance_type", "m6i.large"),
-        (["fleet_image=windows"], "fleet_image", "debian-12"),
-        (["fleet_image=ami-12345678"], "fleet_image", "not to be had"),
-        (["fleet_ssh_public_key=/no/such.pub"], "fleet_ssh_public_key", "no such file"),
-        (['{"fleet_allowed_cidrs": ["10.0.0.300/24"]}'], "fleet_allowed_cidrs", "203.0.113.7/32"),
-        (['{"fleet_allowed_cidrs": ["0.0.0.0/0"]}'], "fleet_allowed_cidrs", "the whole world"),
-        (['{"components": ["spork"]}'], "components", "did you mean spark?"),
-        (["spark_version=4"], "spark_version", "4.2.1"),
-        (["spark_verson=4.2.1"], "spark_verson", "did you mean spark_version?"),
-        (["java_version=8"], "java_version", "17"),
-        (['{"spark_conf": {"spark.authenticate": "false"}}'], "spark_conf", "leave authentication"),
-    ],
-)
-def test_bad_input(user: User, args: list[str], variable: str, hint: str) -> None:
-    """One line with the variable and what would do, before anything is created."""
-    line = user.refused("site.yml", *[word for arg in args for word in ("-e", arg)])
-    assert variable in line
-    assert hint in line
-    assert user.client("ec2").describe_key_pairs()["KeyPairs"] == []
-
-
-def test_no_credentials(user: User) -> None:
-    """Says what is missing instead of an empty inventory."""
-    env = {key: value for key, value in user.env.items() if not key.startswith("AWS_") or "REGION" in key}
-    stranger = User({**env, "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(user.home)}, user.home)
-    assert "credentials" in stranger.refused("site.yml", "-e", "cluster=three")
-
-
 def test_spark_role_on_plain_nodes(user: User) -> None:
     """The role alone, in somebody's own playbook, on two hosts that no inventory of ours knows."""
     ec2 = user.client("ec2")

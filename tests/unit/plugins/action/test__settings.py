@@ -115,6 +115,20 @@ def test_elements_of_a_list() -> None:
     assert check(["big", "huge"], "list", choices=["big"]).endswith("; give one of big")
 
 
+@pytest.mark.parametrize("value", ["10.0.0.0/8", "203.0.113.7/32", "0.0.0.0/0"])
+def test_networks(value: str) -> None:
+    assert check([value], "list", {"network": True}, elements="str") == ""
+
+
+@pytest.mark.parametrize(
+    "value", ["10.0.0.5/24", "10.0.0.1", "10.0.0.0/33", "10.0.0.300/24", "2001:db8::/32", "10.0.0.0/255.0.0.0", "", "a"]
+)
+def test_what_is_no_network(value: str) -> None:
+    assert check([value], "list", {"network": True, "expected": "give networks"}, elements="str").endswith(
+        "; give networks"
+    )
+
+
 def test_the_name_that_users_know() -> None:
     assert check("x", "int", {"called": "workers"}) == 'workers: got "x"; give a whole number'
 
@@ -176,7 +190,7 @@ def test_short_names() -> None:
 def test_the_roles_formats_are_for_settings_that_there_are_and_say_what_would_do(role: str) -> None:
     for name, wanted in FORMATS[role].items():
         assert name in SPECS[role]
-        assert set(wanted) <= {"pattern", "min", "max", "expected", "called"}
+        assert set(wanted) <= {"pattern", "network", "min", "max", "expected", "called"}
         assert wanted["expected"].startswith("give ")
         re.compile(wanted.get("pattern", ""))
 

@@ -70,6 +70,15 @@ __demo_rules:
         tasks_from: "{{ entry | default('main') }}"
         rolespec_validate: false
 """,
+    "book.yml": """
+- hosts: far
+  gather_facts: false
+  tasks:
+    - sparkfleet.ec2.check_settings:
+        options:
+          sure: {type: bool}
+          many: {type: raw}
+""",
     "task.yml": """
 - hosts: far
   gather_facts: false
@@ -151,6 +160,18 @@ def test_a_setting_made_of_what_is_not_defined_is_named(play: Play) -> None:
     ]
 
 
-def test_it_takes_no_options_and_belongs_into_a_role(play: Play) -> None:
+def test_a_setting_that_is_set_to_null_is_not_set(play: Play) -> None:
+    assert play("demo_token=x", '{"demo_names": null}') == ["demo_names: is not set; give lower-case words"]
+    assert play("demo_token=x", '{"count": null}') == ["count: is not set; give a number from 1 to 9"]
+
+
+def test_it_knows_one_option_and_needs_it_outside_of_roles(play: Play) -> None:
     assert "count. Supported parameters include" in " ".join(play("entry=options") or [])
-    assert play(book="task.yml") == ["check_settings works in a role's tasks only"]
+    assert play(book="task.yml") == ["check_settings needs options where it is not in a role's tasks"]
+
+
+def test_what_a_playbook_takes_itself(play: Play) -> None:
+    assert play("sure=yes", "phase=x", "sures=1", book="book.yml") == ["sures: no such setting; did you mean sure?"]
+    assert play("sure=perhaps", book="book.yml") == ['sure: got "perhaps"; give true or false']
+    assert play("sure=no", "many=[1]", "demo_count=x", book="book.yml") is None
+    assert play(book="book.yml") is None

@@ -74,11 +74,11 @@ def test_lists_that_will_do(given: Any) -> None:
             '{"role": "no.such.role"} names a role that is not there; install the collection that has no.such.role',
         ),
         ([{"role": "sparkfleet.ec2.nothing"}], "install the collection that has sparkfleet.ec2.nothing"),
-        ("[java,", f"got '[java,'; {GIVE}"),
-        ("", f"got ''; {GIVE}"),
-        (None, f"got None; {GIVE}"),
+        ("[java,", f'got "[java,"; {GIVE}'),
+        ("", f'got ""; {GIVE}'),
+        (None, f"got null; {GIVE}"),
         (7, f"got 7; {GIVE}"),
-        ({"java": True}, f"got {{'java': True}}; {GIVE}"),
+        ({"java": True}, f'got {{"java": true}}; {GIVE}'),
     ],
 )
 def test_what_will_not_do_is_said_in_one_line(given: Any, line: str) -> None:
@@ -185,3 +185,18 @@ def test_a_master_alone_does_the_workers_part() -> None:
     entry = {"role": "my.own.role", "phase": "run", "hosts": "workers"}
     assert _components.steps([entry], "run", "master") == []
     assert _components.steps([entry], "run", "master", alone=True) == [{"role": "my.own.role", "tasks_from": "main"}]
+
+
+@pytest.mark.parametrize("given", ["java", "java,spark", ["spark"], [FOREIGN, "java"], []])
+def test_a_choice_among_the_components(given: Any) -> None:
+    assert problems(given, ["java", "spark", FOREIGN]) == []
+
+
+def test_what_is_no_choice_among_the_components() -> None:
+    assert problems("spark,spork", "java,spark") == [
+        'validate_components: "spork" is not in components; give any of java, spark'
+    ]
+    assert problems([FOREIGN, "java"], ["java"]) == [
+        'validate_components: {"role": "sparkfleet.ec2.fleet"} is not in components; give any of java'
+    ]
+    assert problems(5, ["java"]) == ["validate_components: got 5; give names, as in -e validate_components=java,spark"]
