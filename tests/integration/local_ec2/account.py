@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[3]
 PLACE = place(1, "pytest")
 NAME, UP = PLACE.name, ["up", *PLACE.options]
 DEBIAN = "136693071363"
-STATE_SECONDS = 30
-SSH_SECONDS = 60
+STATE_SECONDS = 120
+SSH_SECONDS = 120
 
 
 def command(*args: str) -> subprocess.CompletedProcess[str]:

@@ -54,7 +54,8 @@ while True:
             poll.unregister(known)
             del sockets[number]
 """
-# Prints the ports that answered, be it that nobody listens there. When those awaited have, the others have had time.
+# Prints the ports that answered, be it that nobody listens there. A kernel answers at once: when those awaited have, or
+# after half a second where none is, the others have had time.
 SCAN = """
 import errno, json, select, socket, sys, time
 source, address, ports, awaited = json.loads(sys.argv[1])
@@ -74,7 +75,7 @@ for port in ports:
                 continue
         probes[probe.fileno()] = probe, protocol, port
         poll.register(probe, answer)
-until = time.monotonic() + (30 if awaited else 1)
+until = time.monotonic() + (60 if awaited else 0.5)
 while (left := until - time.monotonic()) > 0:
     for number, _ in poll.poll(left * 1000):
         probe, protocol, port = probes[number]
@@ -84,13 +85,13 @@ while (left := until - time.monotonic()) > 0:
             sys.exit(f"{address} port {port}: {errno.errorcode[error]}")
         reached[protocol].append(port)
     if awaited and all(set(awaited[protocol]) <= set(reached[protocol]) for protocol in awaited):
-        until, awaited = min(until, time.monotonic() + 0.3), {}
+        until, awaited = time.monotonic() + 0.3, {}
 print(json.dumps({protocol: sorted(ports) for protocol, ports in reached.items() if ports}))
 """
 PING = """
 import socket, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP) as probe:
-    probe.settimeout(1)
+    probe.settimeout(0.5)
     probe.connect((sys.argv[1], 0))
     probe.send(bytes([8, 0, 0, 0, 0, 0, 0, 0]))
     try:
@@ -204,7 +205,7 @@ class Nodes:
 def listen(instance_id: str) -> None:
     """Have a node listen on the usual ports, on all of its addresses, by TCP and UDP."""
     inside(instance_id, "python3", "-c", LISTEN, *map(str, USUAL), detach=True)
-    wait_until(lambda: f":{USUAL[-1]}" in inside(instance_id, "ss", "-Hlun").stdout, 30, f"{instance_id} listens")
+    wait_until(lambda: f":{USUAL[-1]}" in inside(instance_id, "ss", "-Hlun").stdout, 60, f"{instance_id} listens")
 
 
 @pytest.fixture(scope="module")
@@ -316,7 +317,7 @@ def test_ping(nodes: Nodes) -> None:
     target, echo = nodes.address(nodes.target), permission("icmp", 8, -1, group=nodes.groups["strangers"])
     assert python(nodes.stranger, PING, target) == "silence"
     with nodes.rule("target", echo):
-        wait_until(lambda: python(nodes.stranger, PING, target) == "pong 0", 30, "an answer to ping")
+        wait_until(lambda: python(nodes.stranger, PING, target) == "pong 0", 60, "an answer to ping")
         assert scan(nodes.stranger, target) == {}
     assert python(nodes.stranger, PING, target) == "silence"
 
