@@ -265,3 +265,18 @@ def test_lack_of_capacity_keeps_what_there_is_and_the_next_run_goes_on(user: Use
     given = user.client("ec2").describe_instance_attribute(**asked)["UserData"]["Value"]
     assert base64.b64decode(given) == b"#!/bin/sh\ntrue\n"
     user.play("playbooks/destroy.yml", "-e", "cluster=short", "-e", "confirm=yes")
+
+
+def test_a_node_without_the_address_to_connect_with_is_named(user: User, plays: Path) -> None:
+    # As the inventory plugin gives them with connect_with: public_dns, where only the first has a public address.
+    hosts = {"i-0000000000000000a": {"ansible_host": "198.18.0.1"}, "i-0000000000000000b": {}}
+    selected = {"sparkfleet_clusters": ["x"], "sparkfleet_cluster": "x", "sparkfleet_state_dir": str(plays / "state")}
+    inventory = {"all": {"vars": selected, "children": {"nodes": {"hosts": hosts}}}}
+    (plays / "nodes.json").write_text(json.dumps(inventory), encoding="utf-8")
+    task = "ansible.builtin.include_role: {name: sparkfleet.ec2.fleet, tasks_from: access, rolespec_validate: false}"
+    play = f"- hosts: localhost\n  gather_facts: false\n  tasks:\n    - {task}\n"
+    (plays / "access.yml").write_text(play, encoding="utf-8")
+    line = user.refused(str(plays / "access.yml"), "-i", str(plays / "nodes.json"))
+    assert "connect_with: i-0000000000000000b has no such address" in line
+    assert "say connect_with: private_ip in the inventory file" in line
+    assert not (plays / "state").exists()
