@@ -31,7 +31,8 @@ extends_documentation_fragment:
 notes:
   - >-
     Groups, each of which exists even when it is empty. C(master) and C(workers) hold the selected cluster's
-    pending and running nodes, C(nodes) both. C(stopped) holds its stopping and stopped ones. C(cluster_NAME)
+    pending and running nodes, C(nodes) both. C(stopped) holds its stopping and stopped ones, C(failed) those that
+    never came up and that the next run of the site playbook replaces. C(cluster_NAME)
     holds all nodes of that cluster, of every cluster seen; a C(-) in the name becomes C(_). Terminated
     instances never appear.
   - >-
@@ -175,6 +176,7 @@ from ansible_collections.sparkfleet.ec2.plugins.plugin_utils._inventory_records 
     address,
     check_cluster_name,
     foreign_ids,
+    has_failed,
     ssh_arguments,
     to_records,
 )
@@ -184,6 +186,8 @@ if TYPE_CHECKING:
     from ansible.parsing.dataloader import DataLoader
 
 MAX_THREADS = 16
+# For the playbooks, which fill them as they go: a group that exists is matched without a warning.
+PLAYBOOK_GROUPS = ("sparkfleet_answers", "sparkfleet_current", "sparkfleet_walk", "sparkfleet_set_up")
 
 
 class InventoryModule(AWSInventoryBase):
@@ -318,8 +322,7 @@ class InventoryModule(AWSInventoryBase):
         self.inventory.set_variable("all", "sparkfleet_cluster", selected)
         self.inventory.set_variable("all", "sparkfleet_clusters", seen)
         self.inventory.set_variable("all", "sparkfleet_state_dir", str(self._state_dir()))
-        # The last is for the playbooks, which fill it as they go: a group that exists is matched without a warning.
-        for group in ("nodes", "master", "workers", "stopped", "sparkfleet_walk"):
+        for group in ("nodes", "master", "workers", "stopped", "failed", *PLAYBOOK_GROUPS):
             self.inventory.add_group(group)
         self.inventory.add_child("nodes", "master")
         self.inventory.add_child("nodes", "workers")
@@ -341,7 +344,9 @@ class InventoryModule(AWSInventoryBase):
         host = self.inventory.add_host(record["instance_id"], group=_group_of(record["cluster"]))
         if record["cluster"] != selected:
             return
-        if record["state"] in ("stopping", "stopped"):
+        if has_failed(record):
+            self.inventory.add_child("failed", host)
+        elif record["state"] in ("stopping", "stopped"):
             self.inventory.add_child("stopped", host)
         elif record["role"]:
             self.inventory.add_child({"master": "master", "worker": "workers"}[record["role"]], host)

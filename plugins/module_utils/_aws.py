@@ -11,12 +11,15 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 with contextlib.suppress(ImportError):  # AnsibleAWSModule says what is missing
     from botocore import exceptions
 
+# The tag of an instance that is not set up yet: pending, or failed with the reason.
+SETUP = "sparkfleet:setup"
 LOG_IN = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in again"
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 INVALID = {"AuthFailure", "InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException"}
@@ -44,6 +47,12 @@ def api_error_reason(error: exceptions.ClientError) -> str:
     if code in FORBIDDEN:
         return f"the AWS credentials do not allow {missing_permission(error)}; ask for that permission"
     return f"{code}: {error.response.get('Error', {}).get('Message', '')}"
+
+
+def state_in_words(instance: dict[str, Any]) -> str:
+    """An instance's state, with EC2's reason in parentheses where it gives one."""
+    reason = instance.get("StateReason", {}).get("Message", "")
+    return instance["State"]["Name"] + (f" ({reason})" if reason else "")
 
 
 def aws_reason(error: Exception) -> str:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The sparkfleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SSH host keys in a console's output.
+"""What a console's output holds: SSH host keys, a panic, last words.
 
 This module util is PRIVATE to the collection and may change without notice.
 """
@@ -23,6 +23,9 @@ FIELDS = {
 }
 BLOCK = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL)
 KEY = re.compile(rf"\b({'|'.join(FIELDS)}) +([A-Za-z0-9+/]+={{0,2}})(?![A-Za-z0-9+/=])")
+PANIC = re.compile(r"Kernel panic - not syncing.*")
+TAIL_LINES = 20
+LINE_LENGTH = 200
 TERMINAL_CODE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
 
@@ -60,3 +63,17 @@ def host_keys(console: str) -> list[str]:
         if keys:
             return [" ".join(key) for key in sorted(keys, key=lambda key: (list(FIELDS).index(key[0]), key))]
     return []
+
+
+def panic(console: str) -> str:
+    """The line in which the kernel gave up, or ""."""
+    found = PANIC.search(TERMINAL_CODE.sub("", console))
+    return found[0].strip() if found else ""
+
+
+def last_lines(console: str) -> list[str]:
+    """The last lines that hold anything, without what only a terminal understands."""
+    lines = (
+        re.sub(r"[^\x20-\x7e\x80-\uffff]", " ", line).strip() for line in TERMINAL_CODE.sub("", console).split("\n")
+    )
+    return [line[:LINE_LENGTH] for line in lines if line][-TAIL_LINES:]

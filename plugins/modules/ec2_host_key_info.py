@@ -71,6 +71,11 @@ console_tail:
   description: By id of the instances in RV(missing), the last 20 lines of the console, as far as there are any.
   returned: always
   type: dict
+reasons:
+  description: By id of the instances in RV(missing), why there are no keys.
+  returned: always
+  type: dict
+  sample: {"i-0123456789abcdef0": "stopped (Client.InstanceInitiatedShutdown: Instance initiated shutdown)"}
 """
 
 import time
@@ -81,12 +86,11 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
-from ansible_collections.sparkfleet.ec2.plugins.module_utils._aws import failing_in_one_line
-from ansible_collections.sparkfleet.ec2.plugins.module_utils._host_keys import host_keys
+from ansible_collections.sparkfleet.ec2.plugins.module_utils._aws import failing_in_one_line, state_in_words
+from ansible_collections.sparkfleet.ec2.plugins.module_utils._host_keys import host_keys, last_lines, panic
 
 THREADS = 8
 POLL_SECONDS = 2
-TAIL_LINES = 20
 # What EC2 answers where an instance's hypervisor has no latest output.
 NO_LATEST = ["UnsupportedOperation", "InvalidParameterCombination", "InvalidParameterValue", "InvalidParameter"]
 DEAD = ["shutting-down", "terminated", "stopping", "stopped"]
@@ -127,6 +131,7 @@ def refresh(ec2: Any, console: Console) -> None:
     """Look at the console once more. Raises botocore's errors."""
     console.text = console_output(ec2, console) or console.text
     console.keys = host_keys(console.text)
+    console.end = panic(console.text)
 
 
 def note_the_dead(ec2: Any, consoles: list[Console]) -> None:
@@ -138,8 +143,7 @@ def note_the_dead(ec2: Any, consoles: list[Console]) -> None:
         filters = [{"Name": name, "Values": values} for name, values in wanted.items()]
         reservations = ec2.describe_instances(Filters=filters, aws_retry=True)["Reservations"]
         for instance in (instance for reservation in reservations for instance in reservation["Instances"]):
-            reason = instance.get("StateReason", {}).get("Message", "")
-            by_id[instance["InstanceId"]].end = instance["State"]["Name"] + (f" ({reason})" if reason else "")
+            by_id[instance["InstanceId"]].end = state_in_words(instance)
 
 
 def watch(ec2: Any, consoles: list[Console], wait_timeout: int, stop_at_death: bool) -> None:
@@ -188,7 +192,11 @@ def main() -> None:
     result = {
         "host_keys": {console.instance_id: console.keys for console in consoles if console.keys},
         "missing": [console.instance_id for console in missing],
-        "console_tail": {console.instance_id: console.text.splitlines()[-TAIL_LINES:] for console in missing},
+        "reasons": {
+            console.instance_id: console.end or f"no host keys on its console within {wait_timeout} s"
+            for console in missing
+        },
+        "console_tail": {console.instance_id: last_lines(console.text) for console in missing},
     }
     if missing and strict:
         module.fail_json(msg=explain(missing, wait_timeout), **result)

@@ -12,15 +12,18 @@ version_added: 0.1.0
 author: The sparkfleet authors (@sparkfleet)
 description:
   - Launches the instances that a cluster is short of, starts those that are stopped, and waits until all run.
-    Never terminates or stops any.
+    Stops none, and terminates only those that M(sparkfleet.ec2.ec2_node_outcome) has marked as failed; others are
+    launched in their place.
   - M(amazon.aws.ec2_instance) draws a new client token for every launch. A run that is cut off right after the call,
     before the instances can be seen, would then be followed by a second launch. This module writes its intent, a
     token and a number, into a tag of the cluster's security group first. The next run finds it and goes on with
     the same launch. EC2 launches nothing for a token that it knows.
-  - Asks for encrypted gp3 root volumes and for IMDSv2. Instances, volumes and interfaces carry the tags.
+  - Asks for encrypted gp3 root volumes and for IMDSv2. Instances, volumes and interfaces carry the tags. A new
+    instance also carries C(sparkfleet:setup=pending), until M(sparkfleet.ec2.ec2_node_outcome) notes what came of it.
   - The instances of one role are launched all together or not at all. All go where the first one is, so that no traffic
     between zones is paid for, unless a subnet is given.
   - Where EC2 has no capacity for a role it is asked again for a while. What was launched before stays.
+  - An instance that ends or stops as it starts is no failure of the module, so that the others can be set up.
 options:
   cluster:
     description: Name of the cluster, the value of the tag C(sparkfleet:cluster).
@@ -141,6 +144,16 @@ tagged:
   returned: always
   type: list
   elements: str
+replaced:
+  description: Instances that were marked as failed and that this run terminated.
+  returned: always
+  type: list
+  elements: str
+ended:
+  description: Instances that EC2 ended while they started, so that some are missing now, with its reasons.
+  returned: always
+  type: dict
+  sample: {"i-0123456789abcdef0": "Server.InternalError: Internal error on launch"}
 instance_ids:
   description: All instances of the cluster, sorted.
   returned: always
@@ -163,11 +176,17 @@ except ImportError:
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import paginated_query_with_retries
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
-from ansible_collections.sparkfleet.ec2.plugins.module_utils._aws import aws_reason, error_code, failing_in_one_line
+from ansible_collections.sparkfleet.ec2.plugins.module_utils._aws import (
+    SETUP,
+    aws_reason,
+    error_code,
+    failing_in_one_line,
+)
 
 Answer = TypeVar("Answer")
 
 INTENT = "sparkfleet:launching-{}"
+LIVE = ("pending", "running", "stopping", "stopped")
 # What EC2 says of a token that was used before: with other settings, or for instances that have ended since.
 OTHERWISE = "IdempotentParameterMismatch"
 ENDED = "IdempotentInstanceTerminated"
@@ -200,8 +219,19 @@ class Fleet:
         return self.describe(Filters=filters)
 
     def live(self) -> list[dict[str, Any]]:
-        """Return all instances of the cluster that are not terminated or on the way there."""
-        return self.instances("pending", "running", "stopping", "stopped")
+        """Return all instances of the cluster that are not failed, terminated or on the way there."""
+        return [instance for instance in self.instances(*LIVE) if not is_failed(instance)]
+
+    def failed(self) -> list[str]:
+        """Return the ids of the instances that an earlier run marked as failed."""
+        return [instance["InstanceId"] for instance in self.instances(*LIVE) if is_failed(instance)]
+
+    def terminate_failed(self) -> list[str]:
+        """Make room for those that are launched in their place."""
+        failed = self.failed()
+        if failed:
+            self.client.terminate_instances(InstanceIds=failed, aws_retry=True)
+        return failed
 
     def intent(self, role: str) -> tuple[str, int] | None:
         """Return the token and number of a launch that was begun and not seen to its end."""
@@ -324,7 +354,8 @@ class Fleet:
                 "InstanceMetadataTags": "enabled",
             },
             "TagSpecifications": [
-                {"ResourceType": kind, "Tags": tag_list(tags)} for kind in ("instance", "volume", "network-interface")
+                {"ResourceType": "instance", "Tags": tag_list({**tags, SETUP: "pending"})},
+                *({"ResourceType": kind, "Tags": tag_list(tags)} for kind in ("volume", "network-interface")),
             ],
             **{key: value for key, value in optional.items() if value},
         }
@@ -350,14 +381,26 @@ class Fleet:
             self.with_capacity(start, f"{', '.join(stopped)} (stopped)", "it time")
         return stopped
 
-    def check_complete(self, nodes: list[dict[str, Any]], ids: Iterable[str]) -> None:
-        """Fail with EC2's reasons if some of these instances ended instead of starting, so that too few are left."""
+    def wait_until_up(self, started: list[str]) -> None:
+        """Wait until all run, except those that were seen to come up and stopped again."""
+        down = set(started)
+
+        def settled() -> bool:
+            live = self.live()
+            down.difference_update(one["InstanceId"] for one in live if state(one) != "stopped")
+            return all(
+                state(one) == "running" or (state(one) == "stopped" and one["InstanceId"] not in down) for one in live
+            )
+
+        self.wait("do not run", settled)
+
+    def ended(self, nodes: list[dict[str, Any]], ids: Iterable[str]) -> dict[str, str]:
+        """Return which of these instances ended instead of starting, so that too few are left, with EC2's reasons."""
         live = self.live()
-        if any(missing(node, live) for node in nodes):
-            ended = [one for one in self.instances("shutting-down", "terminated") if one["InstanceId"] in ids]
-            names = ", ".join(one["InstanceId"] for one in ended) or "Instances"
-            reasons = "; ".join(sorted(set(filter(None, map(reason, ended))))) or "EC2 gives no reason"
-            self.module.fail_json(msg=f"{names} ended while starting: {reasons}")
+        if not any(missing(node, live) for node in nodes):
+            return {}
+        gone = [one for one in self.instances("shutting-down", "terminated") if one["InstanceId"] in ids]
+        return {one["InstanceId"]: reason(one) or "EC2 gives no reason" for one in gone}
 
     def states(self) -> set[str]:
         """Return the states in which instances of the cluster are."""
@@ -389,6 +432,11 @@ class Fleet:
 def state(instance: dict[str, Any]) -> str:
     """Return an instance's state, such as `running`."""
     return instance["State"]["Name"]
+
+
+def is_failed(instance: dict[str, Any]) -> bool:
+    """Tell whether an earlier run marked the instance as one to be replaced."""
+    return any(tag["Key"] == SETUP and tag["Value"].startswith("failed") for tag in instance.get("Tags", []))
 
 
 def reason(instance: dict[str, Any]) -> str:
@@ -425,6 +473,7 @@ def missing(node: dict[str, Any], instances: Iterable[dict[str, Any]]) -> int:
 
 def ensure(fleet: Fleet, nodes: list[dict[str, Any]]) -> dict[str, Any]:
     """Bring the cluster to its numbers; return the module's result."""
+    replaced = fleet.terminate_failed()
     launched: dict[str, list[str]] = {}
     for node in nodes:
         role, intent = node["role"], fleet.intent(node["role"])
@@ -434,12 +483,12 @@ def ensure(fleet: Fleet, nodes: list[dict[str, Any]]) -> dict[str, Any]:
         if ids:
             launched[role] = launched.get(role, []) + ids
     started = fleet.start_stopped()
-    fleet.wait("do not run", lambda: fleet.states() <= {"running"})
-    fleet.check_complete(nodes, {*started, *(one for ids in launched.values() for one in ids)})
+    fleet.wait_until_up(started)
+    ended = fleet.ended(nodes, {*started, *(one for ids in launched.values() for one in ids)})
     live = fleet.live()
     untagged = fleet.without_tags(live)
     fleet.tag(untagged)
-    return result(live, launched, started, untagged)
+    return {**result(live, launched, started, untagged, replaced), "ended": ended}
 
 
 def plan(fleet: Fleet, nodes: list[dict[str, Any]]) -> dict[str, Any]:
@@ -447,18 +496,23 @@ def plan(fleet: Fleet, nodes: list[dict[str, Any]]) -> dict[str, Any]:
     live = fleet.live()
     launched = {node["role"]: missing(node, live) for node in nodes if missing(node, live)}
     started = [instance["InstanceId"] for instance in live if state(instance) in {"stopping", "stopped"}]
-    return result(live, launched, started, fleet.without_tags(live))
+    return {**result(live, launched, started, fleet.without_tags(live), fleet.failed()), "ended": {}}
 
 
 def result(
-    live: list[dict[str, Any]], launched: dict[str, Any], started: list[str], tagged: list[dict[str, Any]]
+    live: list[dict[str, Any]],
+    launched: dict[str, Any],
+    started: list[str],
+    tagged: list[dict[str, Any]],
+    replaced: list[str],
 ) -> dict[str, Any]:
     """Return what was done, or would be, and what there is."""
     return {
-        "changed": bool(launched or started or tagged),
+        "changed": bool(launched or started or tagged or replaced),
         "launched": launched,
         "started": started,
         "tagged": [instance["InstanceId"] for instance in tagged],
+        "replaced": replaced,
         "instance_ids": [instance["InstanceId"] for instance in live],
     }
 

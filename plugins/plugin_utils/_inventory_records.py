@@ -18,6 +18,7 @@ CLUSTER_TAG = "sparkfleet:cluster"
 ROLE_TAG = "sparkfleet:role"
 VERSION_TAG = "sparkfleet:collection_version"
 USER_TAG = "sparkfleet:login_user"
+SETUP_TAG = "sparkfleet:setup"
 ROLES = ("master", "worker")
 CLUSTER_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
@@ -94,6 +95,11 @@ def ssh_arguments(home: Path, has_key: bool) -> str:
     # Without a key file of ours the agent's keys must be tried.
     options += ["IdentitiesOnly=yes"] if has_key else []
     return " ".join(f"-o {shlex.quote(option)}" for option in options)
+
+
+def has_failed(record: Record) -> bool:
+    """Say whether the node never came up, so that the next run is to replace it."""
+    return record["tags"].get(SETUP_TAG, "").startswith("failed")
 
 
 def address(record: Record, connect_with: str) -> str | None:

@@ -31,7 +31,7 @@ Stops = Callable[..., str]
 
 GUIDE = Path(__file__).parents[4] / "docs" / "inventory.md"
 CACHE = "cache: true\ncache_plugin: ansible.builtin.jsonfile\ncache_connection: {path}\n"
-GROUPS = {"all", "ungrouped", "nodes", "master", "workers", "stopped", "sparkfleet_walk"}
+GROUPS = {"all", "ungrouped", "nodes", "master", "workers", "stopped", "failed"} | set(cluster.PLAYBOOK_GROUPS)
 
 
 def members(inventory: InventoryManager, *groups: str) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.sparkfleet.ec2.plugins.module_utils._host_keys import host_keys
+from ansible_collections.sparkfleet.ec2.plugins.module_utils._host_keys import host_keys, last_lines, panic
 from ansible_collections.sparkfleet.ec2.plugins.modules import ec2_host_key_info
 from botocore.exceptions import ClientError
 
@@ -36,6 +36,31 @@ def console(*lines: str) -> str:
 
 
 PLAIN = console(f"{ECDSA} root@ip-10-0-0-1", f"{ED25519} root@ip-10-0-0-1", f"{RSA} root@ip-10-0-0-1")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "boot\n[    1.8] Kernel panic - not syncing: no root\r\n---[ end Kernel panic - not syncing: x ]---\n",
+            "Kernel panic - not syncing: no root",
+        ),
+        ("a text on kernel panics\nlogin:", ""),
+        ("", ""),
+    ],
+)
+def test_panic(text: str, line: str) -> None:
+    assert panic(text) == line
+
+
+def test_last_lines_are_few_short_and_printable() -> None:
+    lines = last_lines(
+        "".join(f"\x1b[0;32mline {number}\x1b[0m\r\n\n" for number in range(50)) + "bell\x07" + "x" * 999
+    )
+    assert lines[:2] == ["line 31", "line 32"]
+    assert len(lines) == 20
+    assert lines[-1] == "bell " + "x" * 195
+    assert last_lines("\n \n") == []
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ class Nodes:
         self.fate: str | None = None
         self.firewalls = SimpleNamespace(update=lambda: None)
 
-    def launch(self, spec: Any, _public_ip: str, listener: Any) -> None:
+    def launch(self, spec: Any, _public_ip: str, listener: Any, *_more: Any) -> None:
         self.listeners[spec.instance_id] = listener
         self.start(spec.instance_id, "")
 
@@ -250,7 +250,7 @@ def test_launches_what_is_missing_and_the_second_run_changes_nothing(world: Worl
     second = world.run(3)
     assert (second["changed"], second["launched"], second["started"]) == (False, {}, [])
     assert second["instance_ids"] == first["instance_ids"]
-    assert Counter(world.calls) == Counter(DescribeInstances=7, DescribeSecurityGroups=2)
+    assert Counter(world.calls) == Counter(DescribeInstances=8, DescribeSecurityGroups=2)
     world.assert_complete(3)
 
 
@@ -565,32 +565,46 @@ def test_no_image_is_one_line(world: World) -> None:
     assert world.notes() == []
 
 
-def test_instances_that_end_while_they_start_fail_with_ec2s_reason(world: World) -> None:
+def test_instances_that_end_while_they_start_are_named_with_ec2s_reason(world: World) -> None:
     world.run(1)
     world.nodes.fate = "the disk's key is disabled"
-    message = world.run(3)["msg"]
+    ended = world.run(3)["ended"]
     world.settle()
-    ended = sorted(world.ids("m5.xlarge", "terminated"))
+    assert sorted(ended) == sorted(world.ids("m5.xlarge", "terminated"))
     assert len(ended) == 2
-    assert message == (
-        f"{', '.join(ended)} ended while starting: "
-        "Server.InternalError: Internal error on launch: the disk's key is disabled"
-    )
+    assert set(ended.values()) == {"Server.InternalError: Internal error on launch: the disk's key is disabled"}
     world.nodes.fate = None
-    world.run(3)
+    assert world.run(3)["ended"] == {}
     world.assert_complete(3)
 
 
-def test_instances_that_do_not_start_are_named_with_ec2s_reason(world: World) -> None:
+def test_instances_that_stop_as_they_start_are_not_waited_for(world: World) -> None:
     workers = world.run(1)["launched"]["worker"]
     world.ec2.stop_instances(InstanceIds=workers)
     world.settle()
     world.nodes.fate = "no room"
-    message = world.run(1, wait_timeout=20)["msg"]
-    assert message.startswith("Instances of cluster a do not run after 20 s; there are: ")
-    assert f"{workers[0]} (stopped: Server.InternalError: Internal error on launch: no room)" in message
+    assert world.run(1, wait_timeout=20)["started"] == workers
+    assert world.describe(workers[0])["State"]["Name"] == "stopped"
     world.nodes.fate = None
     assert world.run(1)["started"] == workers
+    world.assert_complete(1)
+
+
+@pytest.mark.parametrize("role", ["m5.large", "m5.xlarge"])
+def test_instances_marked_as_failed_are_replaced(world: World, role: str) -> None:
+    world.run(2)
+    failed, others = world.ids(role)[0], world.ids("m5.large") + world.ids("m5.xlarge")
+    world.ec2.create_tags(Resources=[failed], Tags=[{"Key": "sparkfleet:setup", "Value": "failed: no SSH"}])
+    planned = world.run(2, check=True)
+    assert planned["replaced"] == [failed]
+    assert sum(planned["launched"].values()) == 1
+    done = world.run(2)
+    assert done["replaced"] == [failed]
+    assert len(done["launched"]) == 1
+    world.settle()
+    assert set(done["instance_ids"]) - set(others)
+    assert set(others) - set(done["instance_ids"]) == {failed}
+    world.assert_complete(2)
 
 
 @pytest.mark.parametrize("by", ["Name", "Arn"])
@@ -614,7 +628,7 @@ def test_what_is_asked_of_ec2(world: World) -> None:
     world.run(1, tags={"Name": "sparkfleet-a", "number": 1}, **more)
     instance = world.describe(world.ids("m5.xlarge")[0])
     tags = {"Name": "sparkfleet-a", "number": "1", "sparkfleet:cluster": "a", "sparkfleet:role": "worker"}
-    assert as_dict(instance["Tags"]) == tags
+    assert as_dict(instance["Tags"]) == {**tags, "sparkfleet:setup": "pending"}
     assert instance["KeyName"] == "sparkfleet-a"
     assert instance["SubnetId"] == subnet
     assert [group["GroupId"] for group in instance["SecurityGroups"]] == [world.group]
@@ -628,7 +642,8 @@ def test_what_is_asked_of_ec2(world: World) -> None:
     assert mapping["Ebs"]["DeleteOnTermination"]
     assert as_dict(volume["Tags"]) == tags
     kinds = {asked["ResourceType"]: as_dict(asked["Tags"]) for asked in world.launches[-1]["TagSpecifications"]}
-    assert kinds == dict.fromkeys(("instance", "volume", "network-interface"), tags)
+    assert kinds.pop("instance") == {**tags, "sparkfleet:setup": "pending"}
+    assert kinds == dict.fromkeys(("volume", "network-interface"), tags)
 
 
 def as_dict(tags: list[dict[str, str]]) -> dict[str, str]:
