@@ -20,7 +20,7 @@ from local_ec2 import amis, disks, host, image, network, nodes
 from local_ec2.credentials import Credentials
 from local_ec2.mirror import ARCHIVES
 from local_ec2.mirror.archives import provide
-from local_ec2.podman import containers
+from local_ec2.podman import containers, remove_images
 from local_ec2.settings import ACCOUNT, REGION, LocalEC2Error, Settings, cache_dir, mirror_dir
 
 ROOT = Path(__file__).parent.parent
@@ -144,6 +144,7 @@ def down(settings: Settings) -> int:
     _stop_server(settings)
     names = containers(settings.label)
     nodes.remove_all(settings, names)
+    remove_images(settings.label)
     disks.remove_all(settings.disks_dir)
     network.down(settings)
     shutil.rmtree(settings.run_dir, ignore_errors=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import queue
 import selectors
 import shutil
 import signal
@@ -29,7 +30,7 @@ from local_ec2 import network
 from local_ec2.disks import Disk, NodeDisks
 from local_ec2.firewall import Firewalls
 from local_ec2.podman import limit_options, podman, remove
-from local_ec2.run import attempt
+from local_ec2.run import CommandError, attempt
 from local_ec2.seed import write_seed
 from local_ec2.settings import LocalEC2Error, Settings
 
@@ -105,6 +106,14 @@ class Intent(Enum):
     TERMINATE = "terminate"
 
 
+@dataclass(frozen=True)
+class Commit:
+    """An image to be made of a node; ``made`` is told what went wrong, if anything, while the node rests."""
+
+    image: str
+    made: Callable[[str | None], None]
+
+
 class Node:
     """One instance's container. ``lock`` is held while podman works on it."""
 
@@ -116,6 +125,7 @@ class Node:
         self.public_ip: str | None = None
         self.intent = Intent.RUN
         self.boots = 0
+        self.commits: queue.SimpleQueue[Commit] = queue.SimpleQueue()
         self.lock = threading.Lock()
         self._pidfd: int | None = None
         self._pidfd_lock = threading.Lock()
@@ -193,6 +203,15 @@ class Nodes:
         node.intent = Intent.TERMINATE
         node.send(signal.SIGKILL)
         self._submit(self._remove, node)
+
+    def commit(self, instance_id: str, image: str, *, reboot: bool, made: Callable[[str | None], None]) -> None:
+        """Make an image of a node, in the background; one that runs is rebooted for it, or else frozen."""
+        node = self._nodes[instance_id]
+        node.commits.put(Commit(image, made))
+        if reboot and node.alive:
+            node.send(REBOOT)
+        else:
+            self._submit(self._commit, node)
 
     def attach(self, instance_id: str, volume: Disk) -> None:
         """Attach a volume; a running node has it in its /dev then."""
@@ -287,6 +306,7 @@ class Nodes:
         if node.intent is Intent.TERMINATE:
             return
         code = int(podman("wait", "--interval", "50ms", self._settings.container(node.spec.instance_id)))
+        self._commit(node)
         if node.intent is Intent.RUN and code == REBOOTED:
             self._detach(node)
             self._boot(node)
@@ -294,8 +314,21 @@ class Nodes:
             self._release(node)
             node.listener.node_stopped(asked=node.intent is Intent.STOP)
 
+    def _commit(self, node: Node) -> None:
+        """Make the images that are wanted of a node; with its container gone that fails, which is told as well."""
+        while not node.commits.empty():
+            commit, label = node.commits.get(), f"LABEL {self._settings.label}"
+            try:
+                container = self._settings.container(node.spec.instance_id)
+                podman("commit", "--quiet", "--pause", "--change", label, container, commit.image)
+            except CommandError as error:
+                commit.made(str(error))
+            else:
+                commit.made(None)
+
     def _remove(self, node: Node) -> None:
         remove(self._settings.container(node.spec.instance_id))
+        self._commit(node)
         self._release(node)
         shutil.rmtree(self._settings.node_dir(node.spec.instance_id) / "seed", ignore_errors=True)
         node.listener.node_gone()

@@ -11,7 +11,7 @@ import time
 from functools import cache
 from pathlib import Path
 
-from local_ec2.run import CommandError, run
+from local_ec2.run import CommandError, attempt, run
 
 CAP_SYS_RESOURCE = 24
 
@@ -67,6 +67,17 @@ def remove(*names: str) -> None:
             if not attempts_left:
                 raise
             time.sleep(0.2)
+
+
+def remove_image(name: str) -> bool:
+    """Remove an image, return whether it is away; containers that are made of it keep it."""
+    return attempt(*command("image", "rm", name))
+
+
+def remove_images(label: str) -> None:
+    """Remove all images with the label; there are no containers of them."""
+    for image in podman("image", "list", "--quiet", "--filter", f"label={label}").split():
+        attempt(*command("image", "rm", "--force", image))
 
 
 def containers(label: str) -> list[str]:

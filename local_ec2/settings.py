@@ -95,12 +95,16 @@ class Settings:
 
     @property
     def label(self) -> str:
-        """The podman label of every node."""
+        """The podman label of every node and of every image made of one."""
         return f"sparkfleet.local-ec2={self.name}"
 
     def container(self, instance_id: str) -> str:
         """Name of an instance's container and of its network namespace."""
         return f"{self.name}-{instance_id}"
+
+    def image(self, image_id: str) -> str:
+        """Name of podman's image behind one that was made of an instance."""
+        return f"localhost/sparkfleet-ami-{self.name}:{image_id}"
 
     @property
     def run_dir(self) -> Path:

@@ -22,6 +22,7 @@ from local_ec2.deviations.security_groups import firewall_of
 from local_ec2.disks import Disk
 from local_ec2.network import mac
 from local_ec2.nodes import BootFault, NodeSpec
+from local_ec2.podman import remove_image
 
 STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 # What moto notes for a request without a client token.
@@ -161,6 +162,8 @@ class NodeInstance(instances.Instance):
     def node_gone(self) -> None:
         """Be terminated, with all that moto does then."""
         self._release_public_ip()
+        if self.image_id in self.ec2_backend.deleted_amis:
+            remove_image(self.cloud.settings.image(self.image_id))
         reason = self.state_reason if self._ended_by_server else None
         super().terminate()
         self.state_reason = reason or self.state_reason

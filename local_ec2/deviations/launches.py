@@ -10,7 +10,7 @@ from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.core.types import Base64EncodedString
-from moto.ec2.exceptions import EC2ClientError, InvalidAMIIdError
+from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import instances
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.responses._base_response import EC2BaseResponse
@@ -18,6 +18,7 @@ from moto.ec2.responses.instances import InstanceResponse
 
 from local_ec2.deviations import patch
 from local_ec2.deviations.cloud import Cloud
+from local_ec2.deviations.images import bootable
 from local_ec2.deviations.metadata import check_options
 from local_ec2.deviations.security_groups import known_group
 from local_ec2.deviations.volumes import block_devices
@@ -48,11 +49,12 @@ def install(cloud: Cloud) -> None:
     def run_instances(backend: Any, image_id: str, count: int, user_data: Any, names: Any, **kwargs: Any) -> Any:
         template = kwargs.get("launch_template")
         ami = image_id or (backend._get_template_from_args(template).image_id if template else None)
-        check_launchable(cloud, ami, kwargs["instance_type"], user_data)
+        image = bootable(cloud, backend, ami)
+        check_launchable(kwargs["instance_type"], user_data)
         check_options(kwargs.get("metadata_options", {}), kwargs.get("tags", {}).get("instance", {}))
         for name in names:
             known_group(backend, name)
-        choose_block_devices(backend, kwargs, backend.amis[ami])
+        choose_block_devices(backend, kwargs, image)
         choose_subnet(backend, kwargs)
         with cloud.launching:
             known = set(backend.reservations)
@@ -103,10 +105,8 @@ def choose_block_devices(backend: Any, launch: dict[str, Any], image: Any) -> No
     launch["block_device_mappings"] = block_devices(image.block_device_mappings, asked or [])
 
 
-def check_launchable(cloud: Cloud, ami: str | None, instance_type: str, user_data: Base64EncodedString | None) -> None:
-    """Refuse what EC2 refuses, and images that have no node image behind them."""
-    if ami not in cloud.images:
-        raise InvalidAMIIdError(ami or "")
+def check_launchable(instance_type: str, user_data: Base64EncodedString | None) -> None:
+    """Refuse what EC2 refuses."""
     if len(base64.b64decode(str(user_data or ""))) > USER_DATA_BYTES:
         raise EC2ClientError("InvalidParameterValue", f"User data is limited to {USER_DATA_BYTES} bytes")
     architectures = INSTANCE_TYPES.get(instance_type, {}).get("ProcessorInfo", {}).get("SupportedArchitectures", [])

@@ -79,12 +79,14 @@ class DataVolume(ebs.Volume):
 class DataSnapshot(ebs.Snapshot):
     """A snapshot with the data that the volume had; of a root volume it has none."""
 
+    copied: threading.Thread | None = None
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Be pending until the data is copied."""
         super().__init__(*args, **kwargs)
         if self.volume.disk.file.exists():
             self.status = "pending"
-            copy(self.volume.disk.file, self.file, self._copied)
+            self.copied = copy(self.volume.disk.file, self.file, self._copied)
 
     def _copied(self, error: str | None) -> None:
         self.status = error or "completed"

@@ -47,6 +47,7 @@ class Podman:
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
         self.fail = False
+        self.commits: list[int] = []
 
     def __call__(self, command: str, *args: str) -> str:
         if command == "init":
@@ -56,6 +57,10 @@ class Podman:
             assert self.network.rules, "the firewall comes before init"
             self.process = subprocess.Popen([sys.executable, "-c", INIT])
             (self.run_dir / "sparkfleet/nodes" / SPEC.instance_id / "pid").write_text(str(self.process.pid))
+        elif command == "commit":
+            if self.fail:
+                raise CommandError("podman: no")
+            self.commits.append(self.starts)
         elif command == "wait":
             assert self.process is not None
             return str(self.process.wait(SECONDS))
@@ -147,6 +152,30 @@ def test_reboot_keeps_the_public_address(bench: Bench) -> None:
     assert listener.next() == "running"
     manager.reboot(SPEC.instance_id)
     assert (listener.next(), net.address, podman.starts) == ("running", "198.18.77.4", 2)
+
+
+def test_image_is_made_between_two_boots(bench: Bench) -> None:
+    manager, podman, listener, _ = bench
+    manager.launch(SPEC, None, listener)
+    assert listener.next() == "running"
+    manager.commit(SPEC.instance_id, "image", reboot=True, made=lambda error: listener.told.put(f"made: {error}"))
+    assert [listener.next(), listener.next()] == ["made: None", "running"]
+    assert (podman.commits, podman.starts) == ([1], 2)
+
+
+def test_image_without_a_reboot(bench: Bench) -> None:
+    manager, podman, listener, _ = bench
+    manager.launch(SPEC, None, listener)
+    assert listener.next() == "running"
+    podman.fail = True
+    manager.commit(SPEC.instance_id, "image", reboot=False, made=lambda error: listener.told.put(f"made: {error}"))
+    assert listener.next() == "made: podman: no"
+    podman.fail = False
+    manager.stop(SPEC.instance_id)
+    assert listener.next() == "stopped as asked"
+    manager.commit(SPEC.instance_id, "image", reboot=True, made=lambda error: listener.told.put(f"made: {error}"))
+    assert listener.next() == "made: None"
+    assert podman.commits == [1]
 
 
 @pytest.mark.parametrize("number", [nodes.POWEROFF, signal.SIGKILL])
