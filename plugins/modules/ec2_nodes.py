@@ -192,7 +192,8 @@ OTHERWISE = "IdempotentParameterMismatch"
 ENDED = "IdempotentInstanceTerminated"
 # EC2 may have room a little later.
 CAPACITY = {"InsufficientInstanceCapacity", "InsufficientCapacity", "InsufficientHostCapacity"}
-CAPACITY_PAUSE, LONGEST_PAUSE = 5, 30
+CAPACITY_PAUSE = 5
+LONGEST_PAUSE = 30
 # Of CreateTags.
 TAGGED_AT_ONCE = 500
 

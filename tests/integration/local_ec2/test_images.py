@@ -97,9 +97,7 @@ def test_image_without_a_reboot(account: Account, node: str) -> None:
     assert image_id not in images()
 
 
-@pytest.mark.parametrize(
-    ("name", "code"), [("baked", "InvalidAMIName.Duplicate"), ("x", "InvalidAMIName.Malformed"), ("a*b", "Malformed")]
-)
+@pytest.mark.parametrize(("name", "code"), [("baked", "InvalidAMIName.Duplicate"), ("a*b", "InvalidAMIName.Malformed")])
 def test_refused_names(account: Account, node: str, image: str, name: str, code: str) -> None:
     with pytest.raises(ClientError, match=code):
         account.ec2.create_image(InstanceId=node, Name=name)
