@@ -55,6 +55,11 @@ test: setup lint sanity ## Run everything that CI runs
 	@# Ansible refuses a standard input that somebody else has made non-blocking.
 	$(BIN)/pytest tests/unit tests/integration < /dev/null
 
+# Options for site.yml with OPTIONS='-e fleet_subnet_id=subnet-...'; SMOKE_AWS=yes goes on without asking.
+.PHONY: smoke-aws
+smoke-aws: .venv/installed ## Try 1 + 1 nodes in your AWS account, which costs some cents; asks first, destroys them after
+	$(BIN)/python tests/smoke/smoke_aws.py $(OPTIONS)
+
 # One topic with TOPIC=push, another number of runs with RUNS=5.
 .PHONY: bench
 bench: setup ## Measure on this machine, which should do nothing else; three quarters of an hour
