@@ -134,6 +134,7 @@ SETTINGS = [
     (extra(fleet_tags={"aws:x": "1"}), 'fleet_tags: got the key "aws:x"; give keys of up to 128 letters'),
     (extra(fleet_tags={"Team": ["a"]}), "fleet_tags: got the value"),
     ("fleet_user_data=/no/such.yml", 'fleet_user_data: got "/no/such.yml", and there is no such file; give the path'),
+    ("fleet_boot_timeout=0", 'fleet_boot_timeout: got "0"; give a number of seconds, such as 300'),
     ("fleet_capacity_wait=long", 'fleet_capacity_wait: got "long"; give a number of seconds from 0 to 86400'),
     ("fleet_wokers=3", "fleet_wokers: no such setting; did you mean fleet_workers?"),
     # common
@@ -336,7 +337,7 @@ def answers(
     """What comes of the cases that are to be tested, some at a time."""
     account = Account(user, tmp_path_factory.mktemp("input"))
     marks = (getattr(item, "callspec", None) for item in request.session.items)
-    cases = [mark.params["case"] for mark in marks if mark and "case" in mark.params]
+    cases = [case for mark in marks if mark and isinstance(case := mark.params.get("case"), Case)]
     pool = ThreadPoolExecutor(AT_ONCE)
     yield {case.name + case.said: pool.submit(account.ask, case) for case in cases}
     pool.shutdown(cancel_futures=True)
