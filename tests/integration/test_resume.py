@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -181,3 +182,61 @@ def test_ctrl_c_while_it_launches(user: User, launch_only: str) -> None:
     user.play(*command)
     assert left_in_ec2(user, "stopped") == whole("stopped", 2)
     user.play("playbooks/destroy.yml", "-e", "cluster=stopped", "-e", "confirm=yes")
+
+
+def container(user: User, cluster: str, role: str) -> str:
+    """Return the name of the container behind a node."""
+    ours = [
+        {"Name": f"tag:sparkfleet:{key}", "Values": [value]} for key, value in (("cluster", cluster), ("role", role))
+    ]
+    (group,) = user.client("ec2").describe_instances(Filters=ours)["Reservations"]
+    (instance,) = group["Instances"]
+    names = user.run("podman", "ps", "--format", "{{.Names}}", "--filter", f"name={instance['InstanceId']}")
+    return names.stdout.strip()
+
+
+def on_node(user: User, name: str, *command: str) -> bool:
+    """Run a command on a node, from below; tell whether it succeeds."""
+    return user.run("podman", "exec", name, *command).returncode == 0
+
+
+def test_killed_in_each_phase(user: User) -> None:
+    """One cluster whose runs are killed at one moment after the other; the last one is whole, and works."""
+    command = ("site.yml", "-e", "cluster=phases", "-e", "workers=1")
+    run = Run(user, *command)
+    run.when(lambda: "-- install --" in run.output)
+    master, worker = container(user, "phases", "master"), container(user, "phases", "worker")
+    # On the worker dpkg dies in the act; on the master it goes on alone, and keeps its lock.
+    run.when(lambda: on_node(user, worker, "sh", "-c", "ls /var/lib/dpkg/updates/[0-9]*"))
+    on_node(user, worker, "pkill", "-9", "apt|dpkg")
+    run.kill()
+    assert on_node(user, worker, "sh", "-c", "dpkg --audit | grep . || ls /var/lib/dpkg/updates/[0-9]*")
+    moments: list[Callable[[], bool]] = [
+        lambda: on_node(user, worker, "sh", "-c", "ls -d /opt/spark-*.part/jars"),
+        lambda: "-- configure --" in run.output,
+        lambda: "-- service --" in run.output,
+        lambda: on_node(user, master, "sh", "-c", "systemctl show -P ActiveState spark-master | grep activ"),
+        lambda: "-- validate --" in run.output,
+    ]
+    for moment in moments:
+        run.end()
+        run = Run(user, *command)
+        run.when(moment)
+        run.kill()
+    output = user.play(*command)
+    assert "works: " in output
+    assert left_in_ec2(user, "phases") == whole("phases", 1)
+    again = user.play(*command)
+    assert again.count("skipped: is as wanted") == 2
+    assert not [count for count in re.findall(r"changed=(\d+)", again) if count != "0"]
+
+
+def test_ctrl_c_while_it_installs(user: User) -> None:
+    """Says what runs, and that it costs."""
+    run = Run(user, "site.yml", "-e", "cluster=phases", "-e", "full=yes")
+    run.when(lambda: "-- install --" in run.output)
+    run.interrupt()
+    assert run.end() not in {0, -signal.SIGINT}, run.output
+    assert "Cluster phases has these instances now, and they cost until they are gone:" in run.output
+    assert "  1 master  m6i.large  running\n  1 worker  m6i.large  running\nGo on " in run.output
+    user.play("playbooks/destroy.yml", "-e", "cluster=phases", "-e", "confirm=yes")
