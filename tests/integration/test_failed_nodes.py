@@ -9,7 +9,7 @@ import pytest
 from cluster_user import PLACE, User, local_ec2
 
 # A node needs a few seconds; this machine may have other things to do.
-COMMAND = ("site.yml", "-e", "cluster=frail", "-e", '{"components": ["java"]}', "-e", "fleet_boot_timeout=120")
+COMMAND = ("site.yml", "-e", "cluster=frail", "-e", '{"components": ["java"]}', "-e", "fleet_boot_timeout=60")
 
 
 @pytest.fixture(autouse=True)
