@@ -281,9 +281,14 @@ class Account:
     def __init__(self, user: User, folder: Path) -> None:
         """Make what the cases find."""
         self.user, self.folder = user, folder
-        ec2 = user.client("ec2")
-        ec2.create_key_pair(KeyName="sparkfleet-theirs")
-        ec2.create_security_group(GroupName="sparkfleet-theirs", Description="Of somebody else")
+        self.ec2 = user.client("ec2")
+        self.ec2.create_key_pair(KeyName="sparkfleet-theirs")
+        self.ec2.create_security_group(GroupName="sparkfleet-theirs", Description="Of somebody else")
+
+    def clear(self) -> None:
+        """Take that away: the tests that follow count what there is."""
+        self.ec2.delete_key_pair(KeyName="sparkfleet-theirs")
+        self.ec2.delete_security_group(GroupName="sparkfleet-theirs")
 
     def without(self, action: str) -> dict[str, str | None]:
         """Return the credentials of a user who may do all but this."""
@@ -341,6 +346,7 @@ def answers(
     pool = ThreadPoolExecutor(AT_ONCE)
     yield {case.name + case.said: pool.submit(account.ask, case) for case in cases}
     pool.shutdown(cancel_futures=True)
+    account.clear()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
