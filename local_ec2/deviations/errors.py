@@ -30,12 +30,18 @@ STATUS = {
 
 
 def install(_cloud: Cloud) -> None:
-    """Any error: with EC2's HTTP status (moto: 400 for all)."""
+    """Any error: with EC2's HTTP status (moto: 400 for all). No answer is changed by that to another request."""
+
+    def init(response: Any, *args: Any, **kwargs: Any) -> None:
+        make(response, *args, **kwargs)
+        # moto writes into the one of the class what an answer is to leave out, while others read it.
+        response.RESPONSE_KEY_PATH_TO_TRANSFORMER = {**response.RESPONSE_KEY_PATH_TO_TRANSFORMER}
 
     def serialized(response: Any, answer: ActionResult) -> tuple[int, Any, Any]:
         status, headers, body = serialize(response, answer)
         return STATUS.get(getattr(answer.result, "code", ""), status), headers, body
 
+    make = patch.replace(EC2Response, "__init__", init)
     serialize = patch.replace(EC2Response, "serialized", serialized)
 
 
