@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from local_ec2.mirror import spark
+from local_ec2.mirror import hadoop, spark
 
 # Another archive is one more recipe here.
-ARCHIVES = (spark.ARCHIVE,)
+ARCHIVES = (spark.ARCHIVE, hadoop.ARCHIVE, hadoop.NFS_ARCHIVE)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The sparkfleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The mirror: checksums, packing, and Spark's recipe on a tiny package."""
+"""The mirror: checksums, packing, and the recipes on tiny packages."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import tarfile
 import threading
 import urllib.error
 import urllib.request
+import zipfile
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from local_ec2.mirror import archives, spark
+from local_ec2.mirror import archives, hadoop, spark
 from local_ec2.mirror.archives import Archive, pack, parse_checksum, provide, text_member
 from local_ec2.mirror.http import Handler, Server
 from local_ec2.settings import LocalEC2Error
@@ -102,6 +103,39 @@ def test_spark_has_the_layout_of_apaches_archive(downloads: Path, tmp_path: Path
         assert release is not None
         assert b"put together from PyPI" in release.read()
     assert files == ARCHIVED
+
+
+def test_hadoop_has_the_layout_of_apaches_archive(tmp_path: Path) -> None:
+    folder = tmp_path / "hadoop-1.2.3"
+    folder.mkdir()
+    (folder / "pom.xml").write_text(hadoop.pom("1.2.3", hadoop.SERVERS))
+    for name in ("hadoop-common-1.2.3", "hadoop-auth-1.2.3", "hadoop-hdfs-1.2.3", "hadoop-hdfs-client-1.2.3", "gson-2"):
+        (folder / f"{name}.jar").write_text(name)
+    with zipfile.ZipFile(folder / "hadoop-hdfs-1.2.3-tests.jar", "w") as jar:
+        jar.writestr("webapps/hdfs/index.html", "page")
+        jar.writestr("org/apache/hadoop/Test.class", "class")
+    with hadoop.members("1.2.3", hadoop.SERVERS, tmp_path, print) as members:
+        pack(members, tmp_path / "hadoop.tgz")
+    with tarfile.open(tmp_path / "hadoop.tgz") as tar:
+        files = {info.name.removeprefix("hadoop-1.2.3/") for info in tar if info.isfile()}
+        page = tar.extractfile("hadoop-1.2.3/share/hadoop/hdfs/webapps/hdfs/index.html")
+        assert page is not None
+        assert page.read() == b"page"
+    assert files == {
+        "RELEASE",
+        "share/hadoop/common/hadoop-common-1.2.3.jar",
+        "share/hadoop/common/lib/gson-2.jar",
+        "share/hadoop/common/lib/hadoop-auth-1.2.3.jar",
+        "share/hadoop/hdfs/hadoop-hdfs-1.2.3.jar",
+        "share/hadoop/hdfs/hadoop-hdfs-client-1.2.3.jar",
+        "share/hadoop/hdfs/webapps/hdfs/index.html",
+    }
+
+
+def test_no_maven_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LocalEC2Error, match="apt-get install maven"):
+        hadoop.download("1.2.3", hadoop.SERVERS, tmp_path, print)
 
 
 class Recipe:
