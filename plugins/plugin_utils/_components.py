@@ -22,7 +22,7 @@ HOSTS = ("all", "master", "workers")
 FULL_NAME = r"\w+\.\w+\.\w+"
 
 # What a component of ours stands on. A role of somebody else's may provide it in another way.
-NEEDS = {"spark": "java"}
+NEEDS = {"spark": "java", "hdfs": "java"}
 
 # Under every component; it is there without being asked for.
 FOUNDATION = "common"

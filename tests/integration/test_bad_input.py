@@ -147,6 +147,35 @@ SETTINGS = [
     ("java_version=8", 'java_version: got "8"; give 17, or 21 for nodes that run Ubuntu 24.04'),
     ("java_version=seventeen", 'java_version: got "seventeen"; give 17'),
     ("java_verison=17", "java_verison: no such setting; did you mean java_version?"),
+    # hdfs
+    ("components=hdfs", "components: hdfs needs java; give -e components=java,hdfs"),
+    (
+        "components=java,hdfs hdfs_version=3.3.6",
+        'hdfs_version: got "3.3.6"; give a version from 3.4.0 up, such as 3.5.0',
+    ),
+    (
+        extra(components=["java", "hdfs"], hdfs_mirrors=["a.example"]),
+        'hdfs_mirrors: got ["a.example"]; give a list of http or https URLs',
+    ),
+    (extra(components=["java", "hdfs"], hdfs_mirrors=[]), "hdfs_mirrors: got []; give at least one base URL"),
+    (
+        "components=java,hdfs hdfs_sha512=abc",
+        'hdfs_sha512: got "abc"; give the 128 hex digits of the archive\'s sha512',
+    ),
+    ("components=java,hdfs hdfs_java_home=java", 'hdfs_java_home: got "java"; give an absolute path'),
+    ("components=java,hdfs hdfs_replication=0", 'hdfs_replication: got "0"; give the number of copies of each block'),
+    ("components=java,hdfs hdfs_datanodes=0", 'hdfs_datanodes: got "0"; give the number of DataNodes, from 1 up'),
+    (extra(components=["java", "hdfs"], hdfs_users=[]), "hdfs_users: got []; give at least one user name"),
+    (extra(components=["java", "hdfs"], hdfs_users=["hdfs"]), 'hdfs_users: got "hdfs", the superuser; give the users'),
+    (extra(components=["java", "hdfs"], hdfs_conf={"x": 1}), 'hdfs_conf: got ["x"]; give names that begin with "dfs."'),
+    (
+        extra(components=["java", "hdfs"], hdfs_conf={"dfs.x": [1]}),
+        'hdfs_conf: got {"dfs.x": [1]}; give each a text or',
+    ),
+    (
+        extra(components=["java", "hdfs"], hdfs_conf={"dfs.namenode.name.dir": "/x"}),
+        "hdfs_conf: got dfs.namenode.name.dir; leave the folders as they are",
+    ),
     # spark
     ("spark_version=4", 'spark_version: got "4"; give a version from 4.0.0 up, such as 4.2.1'),
     ("spark_version=3.5.1", 'spark_version: got "3.5.1"; give a version from 4.0.0 up'),
@@ -364,7 +393,7 @@ def test_refused_in_one_line(answers: dict[str, Future[Answer]], case: Case) -> 
         assert word not in answer.output
 
 
-@pytest.mark.parametrize("role", ["common", "fleet", "java", "spark"])
+@pytest.mark.parametrize("role", ["common", "fleet", "hdfs", "java", "spark"])
 def test_every_setting_has_a_case(role: str) -> None:
     """Whoever adds a setting adds what is not to be given."""
     specs = yaml.safe_load((ROOT / f"roles/{role}/meta/argument_specs.yml").read_text())["argument_specs"]
