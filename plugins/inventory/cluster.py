@@ -299,8 +299,8 @@ class InventoryModule(AWSInventoryBase):
             self._add_node(record, selected)
             variables = {prefix + key: value for key, value in record.items()}
             variables |= self._connection(record, connections[record["cluster"]])
-            for key, value in variables.items():
-                self.inventory.set_variable(record["instance_id"], key, value)
+            # Not set_variable(), which looks up the host and judges the name again for each of them.
+            self.inventory.hosts[record["instance_id"]].vars.update(variables)
             self._construct(record["instance_id"], variables, constructed)
 
     def _selected(self, seen: list[str]) -> str:
