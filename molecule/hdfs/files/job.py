@@ -11,7 +11,7 @@ source, target = sys.argv[1:]
 spark = SparkSession.builder.getOrCreate()
 lines = spark.read.text(source)
 words = lines.selectExpr("explode(split(value, '\\\\s+')) AS word").where("word != ''")
-words.groupBy("word").count().write.parquet(target)
+words.groupBy("word").count().write.mode("overwrite").parquet(target)
 print(
     json.dumps(
         {
