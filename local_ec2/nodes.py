@@ -262,6 +262,7 @@ class Nodes:
             # There is a process now, with its /dev, but it is not init yet.
             podman("init", container)
             node.disks.show(self._dev(node))
+            open_fuse(self._dev(node))
             podman("start", container)
             self._adopt(node)
         except Exception as error:
@@ -371,14 +372,23 @@ def container_options(settings: Settings, spec: NodeSpec, folder: Path) -> list[
     # podman would put these on a tmpfs, where they take memory and do not outlive a stop.
     on_disk = ("--volume=/tmp", "--volume=/var/log/journal")
     security = ("--security-opt=apparmor=unconfined", "--security-opt=unmask=/sys/dev/block")
+    # For file systems in user space; every machine has it, but for hosts that were built without.
+    fuse = ["--device=/dev/fuse"] if Path("/dev/fuse").exists() else []
     return [
         "--tty",
         "--no-hosts",
         *on_disk,
+        *fuse,
         *security,
         *(f"--{key}={value}" for key, value in options.items()),
         *limit_options(),
     ]
+
+
+def open_fuse(dev: Path) -> None:
+    """Let all users of a node at FUSE, as udev does; podman gives the device the permissions that the host's has."""
+    if (dev / "fuse").exists():
+        (dev / "fuse").chmod(0o666)
 
 
 def init(fault: BootFault | None) -> list[str]:

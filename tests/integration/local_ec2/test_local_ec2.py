@@ -108,6 +108,11 @@ def test_node_has_the_limits_of_its_type(account: Account, pair: list[str]) -> N
     assert not capabilities >> CAP_NET_ADMIN & 1
 
 
+@pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="this machine has no FUSE")
+def test_every_user_may_use_fuse(account: Account, pair: list[str]) -> None:
+    assert account.ssh(pair[0], "stat -c '%F %a' /dev/fuse && exec 3<> /dev/fuse") == "character special file 666"
+
+
 def test_tmp_and_journal_are_on_the_disk(account: Account, pair: list[str]) -> None:
     assert "tmpfs" not in account.ssh(pair[0], "stat -f -c %T /tmp /var/log/journal")
     assert account.ssh(pair[0], "stat -c %a /tmp") == "1777"
