@@ -20,6 +20,7 @@ PLACE = place(5, "spark")
 PROGRAMS = Path(__file__).parent / "programs"
 NODES = ("master", "worker-1", "worker-2")
 WORKERS = NODES[1:]
+COMPONENTS = "java,hdfs,spark"
 Answer = TypeVar("Answer")
 
 
@@ -81,8 +82,8 @@ class SparkCluster:
 
     def play(self, *args: str) -> str:
         """Run site.yml for this cluster and return what it prints."""
-        what = ("-e", f"cluster={self.name}", "-e", f"workers={len(WORKERS)}", "-e", "sparkfleet_validate=no")
-        return self.user.play("site.yml", *what, *args)
+        what = [f"cluster={self.name}", f"workers={len(WORKERS)}", f"components={COMPONENTS}", "sparkfleet_validate=no"]
+        return self.user.play("site.yml", *(word for one in what for word in ("-e", one)), *args)
 
     def shell(self, host: str) -> list[str]:
         """Return the command that runs another one on a node."""

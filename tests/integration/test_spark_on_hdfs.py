@@ -1,0 +1,130 @@
+"""HDFS on the same cluster: its daemons die, its namespace is made once only, and what is lost is said."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from spark_cluster import COMPONENTS, WORKERS, SparkCluster, until
+
+BACK_S = 30
+# Safe mode included.
+NAMENODE_BACK_S = 60
+NAME = "/var/lib/hdfs/name/current/VERSION"
+
+
+def jmx(cluster: SparkCluster, bean: str) -> dict[str, Any]:
+    """Return what the NameNode says of itself."""
+    query = f"http://sparkfleet-master:9870/jmx?qry=Hadoop:service=NameNode,name={bean}"
+    return json.loads(cluster.ssh("master", f"curl -sf '{query}'"))["beans"][0]
+
+
+def life(cluster: SparkCluster, host: str, unit: str) -> str:
+    """Return what names the present life of a unit that answers; nothing while it does not."""
+    state = f"systemctl is-active --quiet {unit} && systemctl show --property=InvocationID --value {unit}"
+    return cluster.attempt(host, state)
+
+
+def kill(cluster: SparkCluster, host: str, unit: str) -> str:
+    """Kill a unit's daemon without warning, return which life it was."""
+    was = life(cluster, host, unit)
+    cluster.ssh(host, f"sudo systemctl kill --kill-whom=main --signal=KILL {unit}")
+    return was
+
+
+def test_every_datanode_is_counted(spark_cluster: SparkCluster) -> None:
+    """The state that all tests here begin with."""
+    state = jmx(spark_cluster, "FSNamesystemState")
+    assert (state["NumLiveDataNodes"], state["FSState"]) == (len(WORKERS), "Operational")
+
+
+def test_file_is_whole_though_a_datanode_dies_under_it(spark_cluster: SparkCluster) -> None:
+    """Who writes goes on with the DataNode that is left; the other is back by itself, and no block is lost."""
+    half = "head -c 100000000 /dev/zero | tr '\\0' 'x'"
+    write = f"({half}; touch /tmp/half; until [ -e /tmp/go ]; do sleep 0.2; done; {half}) | hdfs dfs -put -f - whole"
+    log = spark_cluster.folder / "put.log"
+    with log.open("wb") as output, spark_cluster.begin("master", f"rm -f /tmp/half /tmp/go; {write}", output) as put:
+        until(lambda: put.poll() is not None or spark_cluster.attempt("master", "ls /tmp/half"))
+        was = kill(spark_cluster, "worker-1", "hdfs-datanode")
+        spark_cluster.ssh("master", "touch /tmp/go")
+        assert put.wait(300) == 0, log.read_text()
+    until(lambda: life(spark_cluster, "worker-1", "hdfs-datanode") not in {was, ""}, BACK_S)
+    wanted = spark_cluster.ssh("master", f"({half}; {half}) | sha256sum")
+    assert spark_cluster.ssh("worker-2", "hdfs dfs -cat whole | sha256sum") == wanted
+    until(lambda: jmx(spark_cluster, "FSNamesystem")["MissingBlocks"] == 0)
+    spark_cluster.ssh("master", "hdfs dfs -rm -skipTrash whole")
+
+
+def test_killed_namenode_serves_again(spark_cluster: SparkCluster) -> None:
+    """With its files, out of safe mode, and a job that logs into HDFS goes on meanwhile."""
+    with spark_cluster.job("namenode-killed") as job:
+        job.wait_at_gate()
+        was = kill(spark_cluster, "master", "hdfs-namenode")
+        until(lambda: spark_cluster.attempt("master", "hdfs dfs -touchz after && echo done"), NAMENODE_BACK_S)
+        assert life(spark_cluster, "master", "hdfs-namenode") not in {was, ""}
+        job.open_gate()
+        assert job.result()["texts"] == 40000
+    spark_cluster.ssh("master", "hdfs dfs -rm -skipTrash after")
+
+
+def test_reboot_of_the_master_keeps_the_namespace(spark_cluster: SparkCluster) -> None:
+    """All units are back by themselves, with the same files."""
+    before = spark_cluster.ssh("master", f"hdfs dfs -put -f /etc/hosts kept && sudo cat {NAME}")
+    was = life(spark_cluster, "master", "hdfs-namenode")
+    spark_cluster.user.client("ec2").reboot_instances(InstanceIds=[spark_cluster.instances()["master"]["InstanceId"]])
+    until(lambda: life(spark_cluster, "master", "hdfs-namenode") not in {was, ""}, 120)
+    until(lambda: spark_cluster.attempt("master", "hdfs dfs -cat kept"), NAMENODE_BACK_S)
+    assert spark_cluster.ssh("master", f"sudo cat {NAME}") == before
+
+
+def test_changed_settings_do_not_format(spark_cluster: SparkCluster) -> None:
+    """The NameNode is restarted with them; what it holds stays."""
+    before = spark_cluster.ssh("master", f"sudo cat {NAME}")
+    was = life(spark_cluster, "master", "hdfs-namenode")
+    spark_cluster.play("-e", "hdfs_replication=2", "-e", json.dumps({"hdfs_conf": {"dfs.blocksize": "64m"}}))
+    assert life(spark_cluster, "master", "hdfs-namenode") not in {was, ""}
+    assert spark_cluster.ssh("master", f"sudo cat {NAME}") == before
+    assert spark_cluster.ssh("master", "hdfs getconf -confKey dfs.blocksize").strip() == "64m"
+    spark_cluster.play()
+    assert spark_cluster.ssh("master", "hdfs dfs -cat kept | cmp - /etc/hosts && echo same").strip() == "same"
+
+
+def test_format_that_was_cut_off_is_begun_anew(spark_cluster: SparkCluster) -> None:
+    """Where nothing was ever formatted: a half-made namespace is no namespace, and the next start makes a whole one."""
+    spark_cluster.ssh("master", "sudo systemctl stop hdfs-namenode")
+    try:
+        spark_cluster.ssh("master", "cd /var/lib/hdfs && sudo mkdir kept && sudo mv name formatted kept")
+        cut = (
+            "cd /tmp; sudo -u hdfs /usr/local/lib/sparkfleet/hdfs-format-once & "
+            "until sudo test -e /var/lib/hdfs/name.part; do :; done; sudo pkill -KILL -u hdfs; wait; "
+            "sudo ls /var/lib/hdfs"
+        )
+        assert "name.part" in spark_cluster.ssh("master", cut).split()
+        assert "name" not in spark_cluster.ssh("master", "sudo ls /var/lib/hdfs").split()
+        spark_cluster.ssh("master", "sudo systemctl start hdfs-namenode")
+        assert "clusterID" in spark_cluster.ssh("master", f"sudo cat {NAME}")
+        assert "name.part" not in spark_cluster.ssh("master", "sudo ls /var/lib/hdfs").split()
+    finally:
+        spark_cluster.ssh("master", "sudo systemctl stop hdfs-namenode; cd /var/lib/hdfs && sudo rm -r name formatted")
+        spark_cluster.ssh("master", "cd /var/lib/hdfs && sudo mv kept/* . && sudo rmdir kept")
+        spark_cluster.ssh("master", "sudo systemctl start hdfs-namenode hdfs-ready")
+    assert spark_cluster.ssh("master", "hdfs dfs -cat kept | cmp - /etc/hosts && echo same").strip() == "same"
+
+
+def test_what_is_lost_is_named(spark_cluster: SparkCluster) -> None:
+    """Blocks of disks that were wiped, as a stop does with instance store: safe mode ends, and the files are named."""
+    folders = "$(. /run/sparkfleet/sizing.env; echo $HDFS_DATA_DIRS | tr , ' ')"
+    for worker in WORKERS:
+        spark_cluster.ssh(
+            worker, f"sudo systemctl stop hdfs-datanode; for d in {folders}; do sudo rm -r $d/current; done"
+        )
+    kill(spark_cluster, "master", "hdfs-namenode")
+    for worker in WORKERS:
+        spark_cluster.ssh(worker, "sudo systemctl start hdfs-datanode")
+    until(lambda: spark_cluster.attempt("master", "sudo grep -x /user/admin/kept /var/lib/hdfs/lost-files"), 120)
+    assert "/user/admin/kept" in spark_cluster.ssh("master", "sudo journalctl --unit hdfs-ready --since -5min")
+    until(lambda: spark_cluster.attempt("master", "systemctl is-active hdfs-ready"), 60)
+    validate = ("playbooks/validate.yml", "-e", f"cluster={spark_cluster.name}", "-e", f"components={COMPONENTS}")
+    assert "HDFS has lost blocks of" in spark_cluster.user.play(*validate)
+    spark_cluster.ssh("master", "sudo -u hdfs hdfs fsck / -delete")
+    assert "HDFS has lost" not in spark_cluster.user.play(*validate)
