@@ -19,6 +19,7 @@ from ansible.module_utils.basic import AnsibleModule
 APPLIED = Path("/etc/sparkfleet/applied.json")
 VALIDATED = Path("/etc/sparkfleet/validated")
 BOOT_UNIT = "sparkfleet-node.service"
+UNITS = Path("/etc/systemd/system")
 
 
 @dataclass
@@ -64,7 +65,9 @@ def targets(roles: Iterable[str]) -> list[str]:
 def units(module: AnsibleModule, roles: list[str]) -> list[Unit]:
     """Return the boot unit, the targets of the roles and the units that they want."""
     _rc, wants, _err = module.run_command(["systemctl", "show", "--property=Wants", "--value", *targets(roles)])
-    names = [BOOT_UNIT, *targets(roles), *sorted(set(wants.split()) - {BOOT_UNIT})]
+    # systemd itself sees a new link only when it is reloaded.
+    linked = {link.name for target in targets(roles) for link in UNITS.glob(f"{target}.wants/*")}
+    names = [BOOT_UNIT, *targets(roles), *sorted({*wants.split(), *linked} - {BOOT_UNIT})]
     properties = "--property=Id,ActiveState,FragmentPath,InactiveExitTimestampMonotonic"
     _rc, out, _err = module.run_command(["systemctl", "show", properties, *names], check_rc=True)
     return [parse(block) for block in out.strip().split("\n\n")]

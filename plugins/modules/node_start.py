@@ -17,7 +17,8 @@ description:
     each unit names the paths that it reads in a line C(Watch=) of a section C([X-Sparkfleet]). So it holds for a run
     that was cut off before it came to the restart, too.
   - Then, and only then, writes down what was applied, for M(sparkfleet.ec2.node_state_info) to read.
-  - If a unit does not come up, fails in one line that names it and the last words of its journal.
+  - If a unit does not come up, fails in one line that names it and the last words of its journal, where errors count
+    more than what was said after them.
 options:
   roles:
     description: Roles that the node plays. Each stands for C(sparkfleet-<role>.target).
@@ -93,10 +94,14 @@ def start(module: AnsibleModule, roles: list[str], found: list[Unit]) -> None:
 
 
 def last_words(module: AnsibleModule, unit: str) -> str:
-    """Return the last line that the unit itself wrote to the journal, or systemd about it."""
+    """Return the last error of the last minute in the unit's own journal, else its last line, else systemd's about it.
+
+    A unit that is started again and again has said other things since.
+    """
     command = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=1"]
-    for match in (f"_SYSTEMD_UNIT={unit}", f"UNIT={unit}"):
-        _rc, out, _err = module.run_command([*command, match])
+    errors = ["--priority=err", "--since=-1min", f"_SYSTEMD_UNIT={unit}"]
+    for match in (errors, [f"_SYSTEMD_UNIT={unit}"], [f"UNIT={unit}"]):
+        _rc, out, _err = module.run_command([*command, *match])
         if out.strip():
             return out.strip()
     return f"its journal is empty; see systemctl status {unit}"

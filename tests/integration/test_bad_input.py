@@ -200,6 +200,42 @@ SETTINGS = [
     (extra(spark_conf={"spark.authenticate": "false"}), "spark_conf: got spark.authenticate; leave authentication and"),
 ]
 
+
+def s3fs(**variables: Any) -> str:
+    """Return what follows -e for a cluster with buckets."""
+    return extra(components=["s3fs"], **variables)
+
+
+SETTINGS += [
+    (s3fs(s3fs_mounts="data"), 's3fs_mounts: got "data"; give a list of dictionaries'),
+    (s3fs(s3fs_mounts=["data"]), 's3fs_mounts: got ["data"]; give a list of dictionaries'),
+    (s3fs(s3fs_mounts=[{"bukcet": "data"}]), "has no use for bukcet; did you mean bucket?"),
+    (s3fs(s3fs_mounts=[{"path": "/s3"}]), 's3fs_mounts: {"path": "/s3"} names no bucket; give one'),
+    (s3fs(s3fs_mounts=[{"bucket": "data", "path": "s3"}]), 'path of "data": got "s3"; give an absolute path'),
+    (s3fs(s3fs_mounts=[{"bucket": "data"}] * 2), "s3fs_mounts: /s3/data is there twice; give each mount a path"),
+    (s3fs(s3fs_mounts=[{"bucket": "data", "cache": "/x"}]), 'cache of "data": got "/x"; give cache_mb too'),
+    (s3fs(s3fs_endpoint_url="s3.example"), 's3fs_endpoint_url: got "s3.example"; give an http or https URL'),
+    (s3fs(s3fs_region="Frankfurt"), 's3fs_region: got "Frankfurt"; give a region such as eu-central-1'),
+    (
+        s3fs(s3fs_access_key_id="AKIAIOSFODNN7EXAMPLE"),
+        "s3fs_access_key_id: goes with s3fs_secret_access_key; give both",
+    ),
+    (s3fs(s3fs_secret_access_key="c2VjcmV0"), "s3fs_access_key_id: goes with s3fs_secret_access_key; give both"),
+    (s3fs(s3fs_secret_access_key="c2VjcmV0 x"), "s3fs_secret_access_key: got a value that is kept secret; give the"),
+    (
+        s3fs(s3fs_password_file="/no/such"),
+        's3fs_password_file: got "/no/such", and there is no such file; give the path',
+    ),
+    (s3fs(s3fs_password_file="/etc/hostname"), "which does not hold ID:SECRET in one line; give a file that does"),
+    (
+        s3fs(s3fs_access_key_id="AKIA1", s3fs_secret_access_key="abc", s3fs_password_file="/etc/hostname"),
+        "s3fs_password_file: s3fs_access_key_id is given too; give one of them",
+    ),
+    (s3fs(s3fs_users=["Jo Doe"]), 's3fs_users: got ["Jo Doe"]; give a list of user names'),
+    (s3fs(s3fs_keep_free_mb=-1), "s3fs_keep_free_mb: got -1; give a number of MiB from 0 to 1048576"),
+    (s3fs(s3fs_mount=[]), "s3fs_mount: no such setting; did you mean s3fs_mounts?"),
+]
+
 # Name and content of an inventory file, and what the line has.
 INVENTORIES = [
     ("no.sparkfleet.yml", None, 'save the line "plugin: sparkfleet.ec2.cluster" as spark.sparkfleet.yml'),
@@ -393,7 +429,7 @@ def test_refused_in_one_line(answers: dict[str, Future[Answer]], case: Case) -> 
         assert word not in answer.output
 
 
-@pytest.mark.parametrize("role", ["common", "fleet", "hdfs", "java", "spark"])
+@pytest.mark.parametrize("role", ["common", "fleet", "hdfs", "java", "s3fs", "spark"])
 def test_every_setting_has_a_case(role: str) -> None:
     """Whoever adds a setting adds what is not to be given."""
     specs = yaml.safe_load((ROOT / f"roles/{role}/meta/argument_specs.yml").read_text())["argument_specs"]

@@ -55,7 +55,8 @@ class Systemd:
     def __call__(self, command: list[str], check_rc: bool = False) -> tuple[int, str, str]:
         """Stand in for AnsibleModule.run_command."""
         if command[0] == "journalctl":
-            return 0, self.journal.get(command[-1], ""), ""
+            kind = "error " if "--priority=err" in command else ""
+            return 0, self.journal.get(kind + command[-1], ""), ""
         assert command[0] == "systemctl"
         options = [word for word in command[2:] if word.startswith("-")]
         verb, names = command[1], [word for word in command[2:] if not word.startswith("-")]
@@ -106,6 +107,7 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemd:
     (tmp_path / "units").mkdir()
     stand_in = Systemd(tmp_path / "units")
     monkeypatch.setattr(AnsibleModule, "run_command", stand_in)
+    monkeypatch.setattr(_node, "UNITS", tmp_path / "units")
     for module in (node_start, node_state_info):
         monkeypatch.setattr(module, "APPLIED", tmp_path / "applied.json")
     monkeypatch.setattr(node_state_info, "VALIDATED", tmp_path / "validated")
@@ -231,6 +233,28 @@ def test_a_unit_that_stays_down_is_named_with_its_last_words(start: Run, systemd
         f"{OTHER} does not run: Failed to start.; {WORKER} does not run: Address already in use"
     )
     assert not (tmp_path / "applied.json").exists()
+
+
+def test_an_error_counts_more_than_what_was_said_after_it(start: Run, systemd: Systemd) -> None:
+    systemd.delay = {WORKER: 1000}
+    journal = {f"_SYSTEMD_UNIT={WORKER}": "starting\n", f"error _SYSTEMD_UNIT={WORKER}": "There is no such bucket\n"}
+    systemd.journal = journal
+    assert start(timeout=0)["msg"] == f"{WORKER} does not run: There is no such bucket"
+
+
+def test_a_unit_that_was_linked_since_systemd_was_loaded_is_started(start: Run, info: Run, systemd: Systemd) -> None:
+    start()
+    systemd.run(BOOT, TARGET, WORKER, OTHER)
+    systemd.calls.clear()
+    (systemd.folder / f"{TARGET}.wants").mkdir()
+    (systemd.folder / f"{TARGET}.wants/new.service").symlink_to("../new.service")
+    assert info()["inactive"] == ["new.service"]
+    assert start(check=True)["started"] == ["new.service"]
+    # As a reload does.
+    systemd.wants[TARGET].append("new.service")
+    assert start()["started"] == ["new.service"]
+    assert systemd.calls[-1] == f"start --no-block {TARGET}"
+    assert not start()["changed"]
 
 
 def test_a_unit_without_a_journal(start: Run, systemd: Systemd) -> None:
