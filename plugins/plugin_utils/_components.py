@@ -22,7 +22,7 @@ HOSTS = ("all", "master", "workers")
 FULL_NAME = r"\w+\.\w+\.\w+"
 
 # What a component of ours stands on. A role of somebody else's may provide it in another way.
-NEEDS = {"spark": "java", "hdfs": "java"}
+NEEDS = {"spark": "java", "hdfs": "java", "fuse_dfs": "hdfs", "nfs_gateway": "hdfs"}
 
 # Under every component; it is there without being asked for.
 FOUNDATION = "common"
@@ -89,7 +89,13 @@ def missing_ground(name: Any, found: list[Any]) -> str | None:
     ground = NEEDS.get(name) if isinstance(name, str) else None
     if ground is None or ground in found or any(isinstance(entry, Mapping) for entry in found):
         return None
-    return f"components: {name} needs {ground}; give -e components={ground},{name}"
+    return f"components: {name} needs {ground}; give -e components={','.join([*grounds(name), name])}"
+
+
+def grounds(name: str) -> list[str]:
+    """Return all that a component of ours stands on, the lowest first."""
+    ground = NEEDS.get(name)
+    return [*grounds(ground), ground] if ground else []
 
 
 def problem(entry: Any) -> str | None:

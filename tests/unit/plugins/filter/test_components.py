@@ -180,6 +180,13 @@ def test_spark_needs_java() -> None:
     assert line not in _components.problems([{"role": "my.own.java"}, "spark"])
 
 
+def test_what_is_needed_is_named_with_what_it_needs() -> None:
+    """Else whoever follows the advice gets the next line."""
+    line = "components: fuse_dfs needs hdfs; give -e components=java,hdfs,fuse_dfs"
+    assert _components.problems(["java", "fuse_dfs"]) == [line]
+    assert _components.problems(["java", "hdfs", "fuse_dfs"]) == []
+
+
 def test_a_master_alone_does_the_workers_part() -> None:
     """A role for the workers runs on it, where there are none."""
     entry = {"role": "my.own.role", "phase": "run", "hosts": "workers"}
