@@ -26,6 +26,10 @@ def extra(**variables: Any) -> str:
     return json.dumps(variables)
 
 
+# The settings of what is not installed unless asked for are judged where it is.
+COMPONENTS = ["java", "hdfs", "fuse_dfs", "nfs_gateway"]
+FACES = f"components={','.join(COMPONENTS)}"
+
 # What is given by -e, and how the line goes on after the names of host and task.
 SETTINGS = [
     # The cluster as a whole
@@ -198,6 +202,45 @@ SETTINGS = [
     (extra(spark_conf={"spark.x": [1]}), 'spark_conf: got {"spark.x": [1]}; give each a text or a number of one line'),
     (extra(spark_conf={"spark.x": "1\nspark.y 2"}), 'got {"spark.x": "1\\nspark.y 2"}; give each a text or a number'),
     (extra(spark_conf={"spark.authenticate": "false"}), "spark_conf: got spark.authenticate; leave authentication and"),
+    # fuse_dfs
+    (f"{FACES} fuse_dfs_path=hdfs", 'fuse_dfs_path: got "hdfs"; give an absolute path such as /fuse_dfs'),
+    (f"{FACES} fuse_dfs_path=/a/../b", 'fuse_dfs_path: got "/a/../b"; give an absolute path such as /fuse_dfs'),
+    (f"{FACES} fuse_dfs_path=/", 'fuse_dfs_path: got "/"; give an absolute path such as /fuse_dfs'),
+    (
+        f"{FACES} fuse_dfs_path=/hdfs_nfs",
+        'fuse_dfs_path: got "/hdfs_nfs", and nfs_gateway_path is "/hdfs_nfs"; give paths of which none is in the other',
+    ),
+    (f"{FACES} fuse_dfs_path=/hdfs_nfs/fuse", 'fuse_dfs_path: got "/hdfs_nfs/fuse", and nfs_gateway_path is'),
+    (f"{FACES} fuse_dfs_user=hdfs", 'fuse_dfs_user: got "hdfs", who may do anything in HDFS; give a user whose'),
+    (f"{FACES} fuse_dfs_user=Jo", 'fuse_dfs_user: got "Jo"; give the name of a user'),
+    (f"{FACES} fuse_dfs_writers=jo", 'fuse_dfs_writers: got "jo"; give a list of user names'),
+    (extra(components=COMPONENTS, fuse_dfs_writers=[]), "fuse_dfs_writers: got []; give at least one user"),
+    (f"{FACES} fuse_dfs_pth=/a", "fuse_dfs_pth: no such setting; did you mean fuse_dfs_path?"),
+    ("components=java,fuse_dfs", "components: fuse_dfs needs hdfs; give -e components=java,hdfs,fuse_dfs"),
+    # nfs_gateway
+    (f"{FACES} nfs_gateway_version=3", 'nfs_gateway_version: got "3"; give a version of Hadoop 3, such as 3.4.2'),
+    (
+        extra(components=COMPONENTS, nfs_gateway_mirrors=["ftp://a.example"]),
+        'nfs_gateway_mirrors: got ["ftp://a.example"]; give a list of http or https URLs',
+    ),
+    (extra(components=COMPONENTS, nfs_gateway_mirrors=[]), "nfs_gateway_mirrors: got []; give at least one base URL"),
+    (f"{FACES} nfs_gateway_sha512=abc", 'nfs_gateway_sha512: got "abc"; give the 128 hex digits of the archive'),
+    (f"{FACES} nfs_gateway_java_home=java", 'nfs_gateway_java_home: got "java"; give an absolute path'),
+    (f"{FACES} nfs_gateway_path=nfs", 'nfs_gateway_path: got "nfs"; give an absolute path such as /hdfs_nfs'),
+    (
+        extra(components=["java", "hdfs", "nfs_gateway"], nfs_gateway_path="/fuse_dfs"),
+        'nfs_gateway_path: got "/fuse_dfs", and fuse_dfs_path is "/fuse_dfs"; give paths of which none is in the other',
+    ),
+    (
+        extra(components=COMPONENTS, nfs_gateway_networks=["10.0.0.5/8"]),
+        'nfs_gateway_networks: got ["10.0.0.5/8"]; give a list of IPv4 networks',
+    ),
+    (
+        extra(components=COMPONENTS, nfs_gateway_networks=["0.0.0.0/0"]),
+        "nfs_gateway_networks: got 0.0.0.0/0, which lets in the whole world; give smaller networks",
+    ),
+    (extra(components=COMPONENTS, nfs_gateway_user=["a"]), 'nfs_gateway_user: got ["a"]; give the name of a user'),
+    ("components=java,nfs_gateway", "components: nfs_gateway needs hdfs; give -e components=java,hdfs,nfs_gateway"),
 ]
 
 
@@ -429,7 +472,7 @@ def test_refused_in_one_line(answers: dict[str, Future[Answer]], case: Case) -> 
         assert word not in answer.output
 
 
-@pytest.mark.parametrize("role", ["common", "fleet", "hdfs", "java", "s3fs", "spark"])
+@pytest.mark.parametrize("role", ["common", "fleet", "fuse_dfs", "hdfs", "java", "nfs_gateway", "s3fs", "spark"])
 def test_every_setting_has_a_case(role: str) -> None:
     """Whoever adds a setting adds what is not to be given."""
     specs = yaml.safe_load((ROOT / f"roles/{role}/meta/argument_specs.yml").read_text())["argument_specs"]
