@@ -18,7 +18,7 @@ from pathlib import Path
 
 from local_ec2 import amis, disks, host, image, network, nodes
 from local_ec2.credentials import Credentials
-from local_ec2.mirror import ARCHIVES
+from local_ec2.mirror import ARCHIVES, maven
 from local_ec2.mirror.archives import provide
 from local_ec2.podman import containers, remove_images
 from local_ec2.settings import ACCOUNT, REGION, LocalEC2Error, Settings, cache_dir, mirror_dir
@@ -82,6 +82,7 @@ def _provide(settings: Settings, say: Say) -> str:
         if settings.mirror:
             for archive in ARCHIVES:
                 provide(archive, mirror_dir(), cache_dir() / "downloads", say)
+            maven.provide(maven.wanted(), mirror_dir() / "maven2", cache_dir() / "downloads", say)
         return made_image.result()
 
 

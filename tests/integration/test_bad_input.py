@@ -276,6 +276,16 @@ SETTINGS += [
     ),
     (s3fs(s3fs_users=["Jo Doe"]), 's3fs_users: got ["Jo Doe"]; give a list of user names'),
     (s3fs(s3fs_keep_free_mb=-1), "s3fs_keep_free_mb: got -1; give a number of MiB from 0 to 1048576"),
+    (s3fs(s3fs_s3a="perhaps"), 's3fs_s3a: got "perhaps"; give true or false'),
+    (
+        s3fs(s3fs_s3a=True, s3fs_access_key_id="AKIA1", s3fs_secret_access_key="abc"),
+        "s3fs_s3a: works by the nodes' role only; leave out s3fs_access_key_id",
+    ),
+    (
+        s3fs(s3fs_maven_repositories=["ftp://a.example"]),
+        's3fs_maven_repositories: got ["ftp://a.example"]; give a list',
+    ),
+    (s3fs(s3fs_maven_repositories=[]), "s3fs_maven_repositories: got []; give at least one base URL"),
     (s3fs(s3fs_mount=[]), "s3fs_mount: no such setting; did you mean s3fs_mounts?"),
 ]
 

@@ -12,13 +12,14 @@ import threading
 import urllib.error
 import urllib.request
 import zipfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from local_ec2.mirror import archives, hadoop, spark
+from local_ec2.mirror import archives, hadoop, maven, spark
 from local_ec2.mirror.archives import Archive, pack, parse_checksum, provide, text_member
 from local_ec2.mirror.http import Handler, Server
 from local_ec2.settings import LocalEC2Error
@@ -226,3 +227,47 @@ def test_server_sends_files_whole(tmp_path: Path) -> None:
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"{url}/absent", timeout=5)
         server.shutdown()
+
+
+PATH = "org/example/thing/tool/1.0/tool-1.0.jar"
+
+
+def test_jars_of_the_role_have_checksums_and_coordinates() -> None:
+    jars = maven.wanted()
+    assert len(jars) > 30
+    assert all(len(digest) == 128 for digest in jars.values())
+    for path in jars:
+        *_group, artifact, version, jar = path.split("/")
+        assert jar == f"{artifact}-{version}.jar"
+
+
+def test_coordinates_of_a_jar() -> None:
+    project = maven.pom([PATH])
+    assert "<groupId>org.example.thing</groupId><artifactId>tool</artifactId><version>1.0</version>" in project
+
+
+@pytest.fixture
+def central(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that is served as Maven Central, with one jar."""
+    folder = tmp_path / "central"
+    (folder / PATH).parent.mkdir(parents=True)
+    (folder / PATH).write_bytes(b"x")
+    server = Server(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(maven, "CENTRAL", f"http://127.0.0.1:{server.server_port}")
+    yield folder
+    server.shutdown()
+
+
+def test_jars_are_fetched_once(central: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    for _time in range(2):
+        maven.provide({PATH: HASH}, tmp_path / "maven2", tmp_path, said.append)
+    assert (tmp_path / "maven2" / PATH).read_bytes() == b"x"
+    assert len(said) == 1
+
+
+def test_a_jar_with_another_checksum_is_refused(central: Path, tmp_path: Path) -> None:
+    (central / PATH).write_bytes(b"y")
+    with pytest.raises(LocalEC2Error, match=r"tool-1\.0\.jar is not what its checksum says"):
+        maven.provide({PATH: HASH}, tmp_path / "maven2", tmp_path, lambda _text: None)
