@@ -18,6 +18,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 APPLIED = Path("/etc/sparkfleet/applied.json")
 VALIDATED = Path("/etc/sparkfleet/validated")
+# A file for each component whose boot hook found something that keeps the node from being whole; a line for each.
+PROBLEMS = Path("/run/sparkfleet/problems")
 BOOT_UNIT = "sparkfleet-node.service"
 UNITS = Path("/etc/systemd/system")
 
@@ -43,6 +45,11 @@ def read_applied(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return applied if isinstance(applied, dict) else {}
+
+
+def read_problems(folder: Path) -> list[str]:
+    """Return what the boot hooks of all components found wrong."""
+    return [line for path in sorted(folder.glob("*")) for line in path.read_text().splitlines()]
 
 
 def changed_at(path: Path) -> float:

@@ -52,12 +52,26 @@ inactive:
   type: list
   elements: str
   sample: ["spark-worker.service"]
+problems:
+  description:
+    - What components found at the node's boot that keeps it from being whole, though it runs, such as a disk with
+      something of somebody else's on it. A line for each.
+  returned: always
+  type: list
+  elements: str
 """
 
 import platform
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkfleet.ec2.plugins.module_utils._node import APPLIED, VALIDATED, read_applied, units
+from ansible_collections.sparkfleet.ec2.plugins.module_utils._node import (
+    APPLIED,
+    PROBLEMS,
+    VALIDATED,
+    read_applied,
+    read_problems,
+    units,
+)
 
 
 def main() -> None:
@@ -72,6 +86,7 @@ def main() -> None:
         validated=VALIDATED.read_text().strip() if VALIDATED.exists() else "",
         distribution=f"{release['ID']} {release.get('VERSION_ID', '')}".strip(),
         inactive=[unit.name for unit in found if not unit.active or unit.stale()],
+        problems=read_problems(PROBLEMS),
     )
 
 

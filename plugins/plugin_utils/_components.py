@@ -24,6 +24,9 @@ FULL_NAME = r"\w+\.\w+\.\w+"
 # What a component of ours stands on. A role of somebody else's may provide it in another way.
 NEEDS = {"spark": "java", "hdfs": "java", "fuse_dfs": "hdfs", "nfs_gateway": "hdfs"}
 
+# Whose proof is about the node that it runs on. The others prove the whole cluster, from the master.
+OF_EACH_NODE = {"storage"}
+
 # Under every component; it is there without being asked for.
 FOUNDATION = "common"
 
@@ -139,14 +142,14 @@ def steps(
     A master that is `alone` does the workers' part too.
 
     Each step is {"role": full name, "tasks_from": entry point}. One of our own roles without that phase is passed
-    over, and their proofs, which use the whole cluster, are for the master only. A role of somebody else's is run
-    whole in the phase that its entry names.
+    over, and most of their proofs, which use the whole cluster, are for the master only. A role of somebody else's is
+    run whole in the phase that its entry names.
     """
     hosts = {"all", "master" if node_role == "master" else "workers", *(["workers"] if alone else [])}
-    ours = phase != "validate" or node_role == "master"
     found = []
     for entry in [FOUNDATION, *components]:
         if isinstance(entry, str):
+            ours = phase != "validate" or node_role == "master" or entry in OF_EACH_NODE
             if ours and (ROLES / entry / "tasks" / f"{phase}.yml").exists():
                 found.append({"role": role_name(entry), "tasks_from": phase})
         elif entry.get("phase", "service") == phase and entry.get("hosts", "all") in hosts:

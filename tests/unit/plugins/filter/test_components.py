@@ -116,6 +116,11 @@ def test_our_proofs_run_on_the_master_only() -> None:
     assert names(steps(["java", "spark"], "validate", "worker")) == []
 
 
+def test_what_a_proof_says_of_one_node_is_proved_on_each() -> None:
+    assert names(steps(["storage", "spark"], "validate", "master")) == ["storage/validate", "spark/validate"]
+    assert names(steps(["storage", "spark"], "validate", "worker")) == ["storage/validate"]
+
+
 @pytest.mark.parametrize("phase", _components.PHASES)
 def test_a_foreign_role_is_run_whole_in_its_phase_only(phase: str) -> None:
     in_all = {"phase": phase, "role": "sparkfleet.ec2.fleet"}

@@ -111,6 +111,7 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemd:
     for module in (node_start, node_state_info):
         monkeypatch.setattr(module, "APPLIED", tmp_path / "applied.json")
     monkeypatch.setattr(node_state_info, "VALIDATED", tmp_path / "validated")
+    monkeypatch.setattr(node_state_info, "PROBLEMS", tmp_path / "problems")
     monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"ID": "debian", "VERSION_ID": "12"})
     return stand_in
 
@@ -286,6 +287,14 @@ def test_a_damaged_note_is_as_none(info: Run, start: Run, tmp_path: Path, conten
     assert info()["applied"] == {}
     assert start()["changed"]
     assert info()["applied"] == {"hash": "abc", "roles": ["worker"]}
+
+
+def test_what_components_found_wrong(info: Run, tmp_path: Path) -> None:
+    assert info()["problems"] == []
+    (tmp_path / "problems").mkdir()
+    for name, text in {"storage": "a disk\nanother\n", "hdfs": "a block\n", "quiet": ""}.items():
+        (tmp_path / "problems" / name).write_text(text)
+    assert info()["problems"] == ["a block", "a disk", "another"]
 
 
 def test_what_runs_and_what_does_not(info: Run, start: Run, systemd: Systemd, tmp_path: Path) -> None:
