@@ -147,6 +147,11 @@ SETTINGS = [
     (extra(common_master_address="a b"), 'common_master_address: got "a b"; give an IPv4 address or a name'),
     ("common_node_role=slave", 'common_node_role: got "slave"; give one of master, worker'),
     ("common_alone=perhaps", 'common_alone: got "perhaps"; give true or false'),
+    # storage
+    (
+        "components=storage,java,spark storage_layout=striped",
+        'storage_layout: got "striped"; give one of separate',
+    ),
     # java
     ("java_version=8", 'java_version: got "8"; give 17, or 21 for nodes that run Ubuntu 24.04'),
     ("java_version=seventeen", 'java_version: got "seventeen"; give 17'),
@@ -482,7 +487,9 @@ def test_refused_in_one_line(answers: dict[str, Future[Answer]], case: Case) -> 
         assert word not in answer.output
 
 
-@pytest.mark.parametrize("role", ["common", "fleet", "fuse_dfs", "hdfs", "java", "nfs_gateway", "s3fs", "spark"])
+@pytest.mark.parametrize(
+    "role", ["common", "fleet", "fuse_dfs", "hdfs", "java", "nfs_gateway", "s3fs", "spark", "storage"]
+)
 def test_every_setting_has_a_case(role: str) -> None:
     """Whoever adds a setting adds what is not to be given."""
     specs = yaml.safe_load((ROOT / f"roles/{role}/meta/argument_specs.yml").read_text())["argument_specs"]

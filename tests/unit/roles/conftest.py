@@ -25,6 +25,8 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
         monkeypatch.setattr(sys, "dont_write_bytecode", True)
         loader = SourceFileLoader(path.rpartition("/")[2].replace("-", "_"), str(ROLES / path))
         module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+        # Where dataclasses look their module up.
+        monkeypatch.setitem(sys.modules, loader.name, module)
         loader.exec_module(module)
         return module
 
