@@ -23,6 +23,7 @@ def hook(load: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(module, "PARTS", tmp_path / "conf.d")
     monkeypatch.setattr(module, "RESULT", tmp_path / "spark-defaults.conf")
     monkeypatch.setattr(module.shutil, "chown", lambda *given: (tmp_path / "owners").write_text(repr(given[1:])))
+    monkeypatch.delenv("SPARKFLEET_DISKS", raising=False)
     (tmp_path / "conf.d").mkdir()
     return module
 
@@ -139,3 +140,56 @@ def test_what_it_prints(
     sizes = {name: str(value) for name, value in hook.sizes(7905, 2, "worker").items()}
     assert printed == {"SPARK_LOCAL_IP": "10.0.0.7", "SPARK_LOCAL_HOSTNAME": "10.0.0.7", **sizes}
     assert (tmp_path / "owners").read_text() == "('root', 'spark')"
+
+
+def test_without_disks_nothing_is_said_of_folders(hook: ModuleType) -> None:
+    assert hook.folders([]) == {}
+
+
+def test_folders_on_disks(hook: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    owners: dict[str, tuple[str, str]] = {}
+
+    def chown(path: Path, *owner: str) -> None:
+        # Nobody else is let in before that.
+        assert path.stat().st_mode & 0o077 == 0 or path in again
+        owners[str(path)] = owner
+
+    again: list[Path] = []
+    monkeypatch.setattr(hook.shutil, "chown", chown)
+    disks = [tmp_path / "disk1", tmp_path / "disk2"]
+    for disk in disks:
+        disk.mkdir()
+    expected = {
+        "SPARK_LOCAL_DIRS": f"{disks[0]}/spark/local,{disks[1]}/spark/local",
+        "SPARK_WORKER_DIR": f"{disks[0]}/spark/work",
+    }
+    assert hook.folders(disks) == expected
+    assert owners[f"{disks[1]}/spark/local"] == ("root", "spark")
+    assert owners[f"{disks[0]}/spark/work"] == ("spark", "spark")
+    modes = [(disks[0] / "spark" / name).stat().st_mode & 0o7777 for name in ("", "local", "work")]
+    assert modes == [0o755, 0o1770, 0o750]
+    # What is there already stays, with what is in it.
+    again += [disk / "spark" / name for disk in disks for name in ("local", "work")]
+    (disks[0] / "spark/local/blockmgr").touch()
+    assert hook.folders(disks) == expected
+    assert (disks[0] / "spark/local/blockmgr").exists()
+
+
+@pytest.mark.parametrize("given", ["", "{0}/disk1", "{0}/disk1,{0}/disk2"])
+def test_the_disks_that_storage_tells_are_used(
+    hook: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    given: str,
+) -> None:
+    disks = given.count("disk")
+    for name, value in {"ADDRESS": "10.0.0.7", "ROLE": "worker", "MEMORY_MB": "7905", "CORES": "2"}.items():
+        monkeypatch.setenv(f"SPARKFLEET_{name}", value)
+    monkeypatch.setenv("SPARKFLEET_DISKS", given.format(tmp_path))
+    for number in range(disks):
+        (tmp_path / f"disk{number + 1}").mkdir()
+    hook.main()
+    printed = dict(line.split("=", 1) for line in capsys.readouterr().out.splitlines())
+    assert len([one for one in printed.get("SPARK_LOCAL_DIRS", "").split(",") if one]) == disks
+    assert ("SPARK_WORKER_DIR" in printed) == bool(disks)
