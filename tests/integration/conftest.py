@@ -10,26 +10,33 @@ from pathlib import Path
 
 import pytest
 from cluster_user import BIN, PLACE, User, local_ec2
-from place import Place
+from place import Place, place
 from spark_cluster import PLACE as SPARK_PLACE
 from spark_cluster import WORKERS, SparkCluster, until
 
 
 @contextmanager
-def local_ec2_at(place: Place, home: Path) -> Iterator[User]:
+def local_ec2_at(at: Place, home: Path) -> Iterator[User]:
     """Bring a local EC2 up for a user whose keys are in `home`."""
-    local_ec2("up", *place.options)
-    exports = re.findall(r"^export (\w+)=(.*)$", local_ec2("env", "--name", place.name), re.MULTILINE)
+    local_ec2("up", *at.options)
+    exports = re.findall(r"^export (\w+)=(.*)$", local_ec2("env", "--name", at.name), re.MULTILINE)
     env = {**os.environ, **dict(exports), "SPARKFLEET_HOME": str(home), "ANSIBLE_FORCE_COLOR": "0"}
     env["PATH"] = f"{BIN}:{env['PATH']}"
     yield User({key: value for key, value in env.items() if key not in {"AWS_PROFILE", "AWS_CA_BUNDLE"}}, home)
-    local_ec2("down", "--name", place.name)
+    local_ec2("down", "--name", at.name)
 
 
 @pytest.fixture(scope="session")
 def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
     """Bring local EC2 up for the whole session, with a home folder of its own for keys."""
     with local_ec2_at(PLACE, tmp_path_factory.mktemp("sparkfleet")) as user:
+        yield user
+
+
+@pytest.fixture(scope="module")
+def storage_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
+    """Bring another local EC2 up for the tests of disks."""
+    with local_ec2_at(place(7, "storage"), tmp_path_factory.mktemp("storage") / "home") as user:
         yield user
 
 
