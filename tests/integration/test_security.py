@@ -26,6 +26,8 @@ OVERHEARD = "overheard-6f1c2e"
 PLAIN = "plain-6f1c2e"
 # Compressed, the texts would be unreadable in any case.
 UNCOMPRESSED = [f"spark.{what}.compress=false" for what in ("shuffle", "broadcast", "eventLog")]
+# HDFS encrypts nothing, so what the test listens to does not log into it.
+LOGGED_LOCALLY = "spark.eventLog.dir=file:///var/lib/spark/events"
 INTRUDERS = {
     "wrong-secret": ["spark.authenticate.secret=guessed"],
     "no-encryption": ["spark.network.crypto.enabled=false"],
@@ -33,7 +35,8 @@ INTRUDERS = {
 }
 # Prints the secret, from the file of a node's configuration that is to hold it.
 SECRET = "awk '{print $2}' /etc/spark/conf.d/90-secret.conf"
-PAGES = re.compile(r":(22|8080|8081|18080|40\d\d)$")
+# SSH, HDFS and pages, which know nothing of Spark's secret.
+OTHERS = re.compile(r":(22|8020|8080|8081|986[467]|9870|18080|40\d\d)$")
 MAIN_CLASS = re.compile(r"^\S+/java .* org\.apache\.spark\.(?:deploy|executor)\.(?:\w+\.)*(\w+)")
 SO_RCVBUFFORCE = 33
 ETH_P_ALL = 3
@@ -85,7 +88,7 @@ class Wire:
         return sum(
             len(data)
             for (sender, port, receiver, to), data in self.flows.items()
-            if {sender, receiver} == {one, other} and not PAGES.search(f":{port}") and not PAGES.search(f":{to}")
+            if {sender, receiver} == {one, other} and not OTHERS.search(f":{port}") and not OTHERS.search(f":{to}")
         )
 
     def shows(self, text: str) -> bool:
@@ -127,10 +130,11 @@ def observed(spark_cluster: SparkCluster) -> Observed:
             host: stack.enter_context(spark_cluster.begin(host, "python3 /tmp/watch_processes.py", subprocess.PIPE))
             for host in NODES
         }
-        job = stack.enter_context(spark_cluster.job(OVERHEARD, *UNCOMPRESSED, "spark.files=/tmp/knock.py"))
+        settings = [*UNCOMPRESSED, LOGGED_LOCALLY, "spark.files=/tmp/knock.py"]
+        job = stack.enter_context(spark_cluster.job(OVERHEARD, *settings))
         job.wait_at_gate()
         ends = {host: listening(spark_cluster, host) for host in NODES}
-        inside = [end for host in NODES for end in ends[host] if end.startswith("10.") and not PAGES.search(end)]
+        inside = [end for host in NODES for end in ends[host] if end.startswith("10.") and not OTHERS.search(end)]
         answers = json.loads(spark_cluster.ssh("worker-2", f"python3 /tmp/knock.py {' '.join(inside)}"))
         # Not before the ports were tried: a driver without a secret opens ports that ask for none.
         intruders = {
