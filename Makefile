@@ -8,6 +8,8 @@ PACKAGES := iproute2 maven mmdebstrap nftables openssh-client podman python3-ven
 # What of the checkout is the collection; the links let its full names resolve from here.
 LINKS := galaxy.yml inventory meta playbooks plugins roles site.yml
 HERE := collections/ansible_collections/sparkfleet/ec2
+# All that a node can run without a bucket or the like of yours; a demo of less: make demo COMPONENTS=java,spark
+COMPONENTS := storage,java,hdfs,spark,fuse_dfs,nfs_gateway
 WITH_LOCAL_EC2 := eval "$$($(BIN)/python -m local_ec2 env)"
 
 .PHONY: help
@@ -20,7 +22,7 @@ setup: .venv/dev-installed packages ## Install all that demo, tests and lint nee
 .PHONY: demo
 demo: .venv/installed packages ## Launch 1 master + 3 workers on this machine and run a real job; needs no AWS account
 	$(BIN)/python -m local_ec2 up
-	$(WITH_LOCAL_EC2) && $(BIN)/ansible-playbook site.yml -e cluster=demo -e workers=3
+	$(WITH_LOCAL_EC2) && $(BIN)/ansible-playbook site.yml -e cluster=demo -e workers=3 -e components=$(COMPONENTS)
 	@echo 'Use it with any AWS client: eval "$$($(BIN)/python -m local_ec2 env)"'
 	@echo 'End it with: make demo-down'
 
