@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from local_ec2.mirror.archives import Archive, Member, Say, text_member
-from local_ec2.settings import LocalEC2Error
+from local_ec2.mirror.maven import copy_dependencies
 
 # The line of Spark's own client jars.
 VERSION = "3.5.0"
@@ -77,19 +76,12 @@ def download(version: str, artifacts: Sequence[str], downloads: Path, say: Say) 
     done = folder / "pom.xml"
     if done.exists() and done.read_text(encoding="utf-8") == project:
         return folder
-    if not shutil.which("mvn"):
-        raise LocalEC2Error("mvn is missing, which fetches Hadoop where Apache is out of reach: apt-get install maven")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     part = folder / "part.xml"
     part.write_text(project, encoding="utf-8")
     say(f"fetching Hadoop {version} with Maven (75 MB)")
-    command = ["mvn", "--batch-mode", "--quiet", "--file", str(part), "dependency:copy-dependencies"]
-    options = ["-DincludeScope=runtime", f"-DoutputDirectory={folder}"]
-    ran = subprocess.run([*command, *options], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    if ran.returncode:
-        why = (ran.stdout + ran.stderr).strip()[-400:]
-        raise LocalEC2Error(f"Maven cannot fetch Hadoop {version} (go without the mirror by --no-mirror): {why}")
+    copy_dependencies(part, f"Hadoop's jars {version}", "-DincludeScope=runtime", f"-DoutputDirectory={folder}")
     part.rename(done)
     return folder
 

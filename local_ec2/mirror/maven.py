@@ -85,14 +85,18 @@ def pom(paths: Iterable[str]) -> str:
 
 def by_maven(paths: list[str], repository: Path, downloads: Path) -> None:
     """Have Maven fetch jars, from where it is set up to."""
-    if not shutil.which("mvn"):
-        raise LocalEC2Error("mvn is missing, which fetches jars where Maven Central is out of reach: install maven")
     project = downloads / "jars" / "pom.xml"
     project.parent.mkdir(parents=True, exist_ok=True)
     project.write_text(pom(paths), encoding="utf-8")
+    copy_dependencies(project, "jars", "-Dmdep.useRepositoryLayout=true", f"-DoutputDirectory={repository}")
+
+
+def copy_dependencies(project: Path, what: str, *options: str) -> None:
+    """Have Maven fetch what a project depends on."""
+    if not shutil.which("mvn"):
+        raise LocalEC2Error(f"mvn is missing, which fetches {what} where their own site is out of reach: install maven")
     command = ["mvn", "--batch-mode", "--quiet", "--file", str(project), "dependency:copy-dependencies"]
-    options = ["-Dmdep.useRepositoryLayout=true", f"-DoutputDirectory={repository}"]
     ran = subprocess.run([*command, *options], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if ran.returncode:
         why = (ran.stdout + ran.stderr).strip()[-400:]
-        raise LocalEC2Error(f"Maven cannot fetch jars (go without the mirror by --no-mirror): {why}")
+        raise LocalEC2Error(f"Maven cannot fetch {what} (go without the mirror by --no-mirror): {why}")
