@@ -65,6 +65,7 @@ def from_central(paths: list[str], repository: Path) -> bool:
     """Fetch jars from Maven Central; False if it cannot be reached."""
     for path in paths:
         try:
+            # CENTRAL is https, and what comes is compared with its checksum by who asked for it.
             with urllib.request.urlopen(f"{CENTRAL}/{path}", timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
                 content = answer.read()
         except OSError:
