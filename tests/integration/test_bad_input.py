@@ -294,6 +294,47 @@ SETTINGS += [
     (s3fs(s3fs_mount=[]), "s3fs_mount: no such setting; did you mean s3fs_mounts?"),
 ]
 
+
+def science(**variables: Any) -> str:
+    """Return what follows -e for a cluster with the data science software."""
+    return extra(components=["datascience"], **variables)
+
+
+SETTINGS += [
+    (science(datascience_python_base=["pandas"]), "datascience_python_base: got none of numpy, pyarrow, scikit-learn"),
+    (
+        "components=datascience datascience_python_packages=polars",
+        'datascience_python_packages: got "polars"; give a list of names with or without versions, as in',
+    ),
+    (science(datascience_python_packages=["-e ."]), 'datascience_python_packages: got ["-e ."]; give a list of names'),
+    (science(datascience_python_packages=["dask=1.0"]), 'got ["dask=1.0"]; give a list of names with or without'),
+    (science(datascience_python_packages=["a @ https://b.example/a.whl"]), "datascience_python_packages: got"),
+    (
+        science(datascience_python_constraints=["pillow"]),
+        'datascience_python_constraints: got ["pillow"]; give a list such as',
+    ),
+    (science(datascience_pip_index="pypi.org"), 'datascience_pip_index: got "pypi.org"; give an http or https URL'),
+    (science(datascience_r="perhaps"), 'datascience_r: got "perhaps"; give true or false'),
+    (science(datascience_r_packages=["gg plot"]), 'datascience_r_packages: got ["gg plot"]; give a list of names such'),
+    (
+        science(datascience_r=False, datascience_r_packages=["ggplot2"]),
+        'datascience_r_packages: got ["ggplot2"], and datascience_r is false; leave one of them out',
+    ),
+    (science(datascience_compilers="perhaps"), 'datascience_compilers: got "perhaps"; give true or false'),
+    (science(datascience_apt_packages=["--purge"]), 'datascience_apt_packages: got ["--purge"]; give a list of'),
+    (science(datascience_julia_version="1"), 'datascience_julia_version: got "1"; give a version such as 1.12.2'),
+    (
+        science(datascience_julia_version="1.12.2"),
+        'datascience_julia_sha512: got "", and datascience_julia_version is 1.12.2; give the SHA-512',
+    ),
+    (science(datascience_julia_sha512="abc"), 'datascience_julia_sha512: got "abc"; give the 128 hex digits of'),
+    (science(datascience_julia_mirrors=[]), "datascience_julia_mirrors: got []; give at least one base URL"),
+    (
+        science(datascience_python_package=[]),
+        "datascience_python_package: no such setting; did you mean datascience_python_packages?",
+    ),
+]
+
 # Name and content of an inventory file, and what the line has.
 INVENTORIES = [
     ("no.sparkfleet.yml", None, 'save the line "plugin: sparkfleet.ec2.cluster" as spark.sparkfleet.yml'),
@@ -488,7 +529,7 @@ def test_refused_in_one_line(answers: dict[str, Future[Answer]], case: Case) -> 
 
 
 @pytest.mark.parametrize(
-    "role", ["common", "fleet", "fuse_dfs", "hdfs", "java", "nfs_gateway", "s3fs", "spark", "storage"]
+    "role", ["common", "datascience", "fleet", "fuse_dfs", "hdfs", "java", "nfs_gateway", "s3fs", "spark", "storage"]
 )
 def test_every_setting_has_a_case(role: str) -> None:
     """Whoever adds a setting adds what is not to be given."""

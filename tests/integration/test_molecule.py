@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCENARIOS = ["blank", "common", "storage", "java", "spark", "hdfs", "fuse_dfs", "nfs_gateway", "s3fs"]
+SCENARIOS = ["blank", "common", "storage", "java", "spark", "datascience", "hdfs", "fuse_dfs", "nfs_gateway", "s3fs"]
 Molecule = Callable[..., None]
 
 
