@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from hashlib import sha256
+from ipaddress import IPv4Address
 from typing import Any
 
+import pytest
+from hdfs import HdfsError, InsecureClient
+from requests import Session
 from spark_cluster import COMPONENTS, WORKERS, SparkCluster, until
 
 BACK_S = 30
@@ -36,6 +46,51 @@ def test_every_datanode_is_counted(spark_cluster: SparkCluster) -> None:
     """The state that all tests here begin with."""
     state = jmx(spark_cluster, "FSNamesystemState")
     assert (state["NumLiveDataNodes"], state["FSState"]) == (len(WORKERS), "Operational")
+
+
+@pytest.fixture
+def outsider(spark_cluster: SparkCluster) -> Iterator[InsecureClient]:
+    """A client that is no relative of Hadoop's own, on this machine: it knows WebHDFS only, through one SSH session."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        port = probe.getsockname()[1]
+    # The master's entry in the configuration has forwardings of its own.
+    config = str(spark_cluster.user.home / spark_cluster.name / "ssh_config")
+    command = ["ssh", "-F", config, "-N", "-D", f"127.0.0.1:{port}", "worker-1"]
+    with subprocess.Popen(command, env=spark_cluster.user.env, stdin=subprocess.DEVNULL) as forwarding:
+        session = Session()
+        session.trust_env = False
+        # With h, names mean what they mean on the node.
+        session.proxies = {"http": f"socks5h://127.0.0.1:{port}"}
+        until(lambda: forwarding.poll() is not None or open_port(port))
+        yield InsecureClient("http://sparkfleet-master:9870", user="admin", session=session)
+        forwarding.kill()
+
+
+def open_port(port: int) -> bool:
+    """Tell whether somebody listens there on this machine."""
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_another_client_sees_the_same(spark_cluster: SparkCluster, outsider: InsecureClient) -> None:
+    """HdfsCLI reads what `hdfs dfs` wrote, and the reverse: content of more than a block, owner, mode, errors."""
+    sums = spark_cluster.ssh("master", "head -c 150000000 /dev/urandom > large && sha256sum < large").split()
+    spark_cluster.ssh("master", "hdfs dfs -mkdir both && hdfs dfs -put large both && hdfs dfs -chmod 640 both/large")
+    with outsider.read("both/large") as answer:
+        assert sha256(answer.read()).hexdigest() == sums[0]
+    status = outsider.status("both/large")
+    assert (status["owner"], status["permission"], status["length"]) == ("admin", "640", 150_000_000)
+
+    data = os.urandom(150_000_000)
+    outsider.write("both/theirs", data)
+    assert spark_cluster.ssh("worker-2", "hdfs dfs -cat both/theirs | sha256sum").split()[0] == sha256(data).hexdigest()
+    outsider.rename("both/theirs", "both/renamed")
+    assert outsider.list("both") == ["large", "renamed"]
+    assert "both/renamed" in spark_cluster.ssh("master", "hdfs dfs -ls both")
+    with pytest.raises(HdfsError, match="Permission denied: user=admin, access=WRITE"):
+        outsider.write("/tops", data=b"")
+    outsider.delete("both", recursive=True)
+    spark_cluster.ssh("master", "rm large; ! hdfs dfs -test -e both")
 
 
 def test_file_is_whole_though_a_datanode_dies_under_it(spark_cluster: SparkCluster) -> None:
@@ -89,6 +144,44 @@ def test_changed_settings_do_not_format(spark_cluster: SparkCluster) -> None:
     assert spark_cluster.ssh("master", "hdfs getconf -confKey dfs.blocksize").strip() == "64m"
     spark_cluster.play()
     assert spark_cluster.ssh("master", "hdfs dfs -cat kept | cmp - /etc/hosts && echo same").strip() == "same"
+
+
+def test_namespace_in_an_image_is_kept(spark_cluster: SparkCluster) -> None:
+    """An instance that is started from an image of the master, to be one elsewhere, has its files."""
+    before = spark_cluster.ssh("master", f"sudo cat {NAME}")
+    ec2, master = spark_cluster.user.client("ec2"), spark_cluster.instances()["master"]
+    image = ec2.create_image(InstanceId=master["InstanceId"], Name="restored", NoReboot=True)["ImageId"]
+    ec2.get_waiter("image_available").wait(ImageIds=[image], WaiterConfig={"Delay": 1})
+    address = str(IPv4Address(master["PrivateIpAddress"]) + 100)
+    env = f"SPARKFLEET_CLUSTER=restored\nSPARKFLEET_ROLE=master\nSPARKFLEET_MASTER={address}\n"
+    made = ec2.run_instances(
+        ImageId=image,
+        InstanceType=master["InstanceType"],
+        MinCount=1,
+        MaxCount=1,
+        KeyName=master["KeyName"],
+        SubnetId=master["SubnetId"],
+        PrivateIpAddress=address,
+        SecurityGroupIds=[group["GroupId"] for group in master["SecurityGroups"]],
+        UserData="#cloud-config\n"
+        + json.dumps({"write_files": [{"path": "/etc/sparkfleet/node.env", "content": env}]}),
+    )["Instances"][0]["InstanceId"]
+    try:
+        shell = spark_cluster.shell(address)
+        shell[-1:] = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-l", "admin", address]
+        listed = until(lambda: ls_succeeds(spark_cluster, shell), 120)
+        assert " kept\n" in listed
+        assert spark_cluster.user.run(*shell, f"sudo cat {NAME}").stdout.endswith(before)
+    finally:
+        ec2.terminate_instances(InstanceIds=[made])
+        ec2.get_waiter("instance_terminated").wait(InstanceIds=[made], WaiterConfig={"Delay": 1})
+        ec2.deregister_image(ImageId=image)
+
+
+def ls_succeeds(cluster: SparkCluster, shell: list[str]) -> str:
+    """Return what is in the home directory in HDFS, once somebody says so."""
+    done = cluster.user.run(*shell, "hdfs dfs -ls")
+    return done.stdout if done.returncode == 0 else ""
 
 
 def test_format_that_was_cut_off_is_begun_anew(spark_cluster: SparkCluster) -> None:
