@@ -4,7 +4,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := iproute2 maven mmdebstrap nftables openssh-client podman python3-venv runc shellcheck
+PACKAGES := e2fsprogs iproute2 maven mmdebstrap nftables openssh-client podman python3-venv qemu-system-x86 runc shellcheck
 # What of the checkout is the collection; the links let its full names resolve from here.
 LINKS := galaxy.yml inventory meta playbooks plugins roles site.yml
 HERE := collections/ansible_collections/sparkfleet/ec2
