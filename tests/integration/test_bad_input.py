@@ -335,6 +335,13 @@ SETTINGS += [
     ),
 ]
 
+SETTINGS += [
+    # ganglia
+    ("components=ganglia ganglia_forget_seconds=5", 'ganglia_forget_seconds: got "5"; give a number of seconds'),
+    (extra(components=["ganglia"], ganglia_forget_seconds="soon"), 'ganglia_forget_seconds: got "soon"; give a number'),
+    ("components=ganglia ganglia_forget=60", "ganglia_forget: no such setting; did you mean ganglia_forget_seconds?"),
+]
+
 # Name and content of an inventory file, and what the line has.
 INVENTORIES = [
     ("no.sparkfleet.yml", None, 'save the line "plugin: sparkfleet.ec2.cluster" as spark.sparkfleet.yml'),
@@ -529,7 +536,20 @@ def test_refused_in_one_line(answers: dict[str, Future[Answer]], case: Case) -> 
 
 
 @pytest.mark.parametrize(
-    "role", ["common", "datascience", "fleet", "fuse_dfs", "hdfs", "java", "nfs_gateway", "s3fs", "spark", "storage"]
+    "role",
+    [
+        "common",
+        "datascience",
+        "fleet",
+        "fuse_dfs",
+        "ganglia",
+        "hdfs",
+        "java",
+        "nfs_gateway",
+        "s3fs",
+        "spark",
+        "storage",
+    ],
 )
 def test_every_setting_has_a_case(role: str) -> None:
     """Whoever adds a setting adds what is not to be given."""

@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCENARIOS = ["blank", "common", "storage", "java", "spark", "datascience", "hdfs", "fuse_dfs", "nfs_gateway", "s3fs"]
+SCENARIOS = [
+    "blank",
+    "common",
+    "storage",
+    "java",
+    "spark",
+    "datascience",
+    "hdfs",
+    "fuse_dfs",
+    "nfs_gateway",
+    "s3fs",
+    "ganglia",
+]
 Molecule = Callable[..., None]
 
 
