@@ -339,7 +339,10 @@ SETTINGS += [
     # ganglia
     ("components=ganglia ganglia_forget_seconds=5", 'ganglia_forget_seconds: got "5"; give a number of seconds'),
     (extra(components=["ganglia"], ganglia_forget_seconds="soon"), 'ganglia_forget_seconds: got "soon"; give a number'),
-    ("components=ganglia ganglia_forget=60", "ganglia_forget: no such setting; did you mean ganglia_forget_seconds?"),
+    (
+        "components=ganglia ganglia_forget_second=60",
+        "ganglia_forget_second: no such setting; did you mean ganglia_forget_seconds?",
+    ),
 ]
 
 # Name and content of an inventory file, and what the line has.
