@@ -4,7 +4,8 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := e2fsprogs iproute2 maven mmdebstrap nftables openssh-client podman python3-venv qemu-system-x86 runc shellcheck
+PACKAGES := chromium e2fsprogs iproute2 maven mmdebstrap nftables openssh-client podman python3-venv \
+  qemu-system-x86 runc shellcheck
 # What of the checkout is the collection; the links let its full names resolve from here.
 LINKS := galaxy.yml inventory meta playbooks plugins roles site.yml
 HERE := collections/ansible_collections/sparkfleet/ec2
@@ -64,8 +65,12 @@ smoke-aws: .venv/installed ## Try 1 + 1 nodes in your AWS account, which costs s
 
 # One topic with TOPIC=push, another number of runs with RUNS=5.
 .PHONY: bench
-bench: setup ## Measure on this machine, which should do nothing else; three quarters of an hour
+bench: setup ## Measure on this machine, which should do nothing else; about an hour
 	$(BIN)/python -m bench $(TOPIC) $(if $(RUNS),--runs $(RUNS)) < /dev/null
+
+.PHONY: pictures
+pictures: setup ## Take the pictures of the pages for the documentation again
+	SPARKFLEET_PICTURES=docs/images $(BIN)/pytest tests/integration/test_notebooks.py -k runs_on_the_cluster < /dev/null
 
 .PHONY: packages
 packages:

@@ -12,8 +12,10 @@ from collections.abc import Callable
 
 from bench.chart import svg
 from bench.demos import demo
+from bench.files import files
 from bench.inventories import inventory
 from bench.launches import DRAWN, push, scale
+from bench.parts import parts
 from bench.report import DOCS, RESULTS, Result, circumstances, load, markdown, render, save
 from bench.reruns import rerun
 
@@ -23,6 +25,8 @@ TOPICS: dict[str, tuple[Callable[[int], Result], int]] = {
     "push": (push, 2),
     "rerun": (rerun, 2),
     "scale": (scale, 1),
+    "files": (files, 3),
+    "parts": (parts, 1),
     "demo": (demo, 1),
 }
 PAGE = DOCS / "performance.md"

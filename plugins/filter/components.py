@@ -22,7 +22,7 @@ def _entries(components: Any) -> list[Any]:
 
 def component_roles(components: Any) -> list[str]:
     """Return the full names of the roles that a node is set up with, the foundation first."""
-    return [_components.role_name(entry) for entry in [_components.FOUNDATION, *_entries(components)]]
+    return [_components.role_name(entry) for entry in _components.walk(_entries(components))]
 
 
 def component_steps(components: Any, phase: str, node_role: str, alone: bool = False) -> list[dict[str, str]]:

@@ -22,7 +22,7 @@ HOSTS = ("all", "master", "workers")
 FULL_NAME = r"\w+\.\w+\.\w+"
 
 # What a component of ours stands on. A role of somebody else's may provide it in another way.
-NEEDS = {"spark": "java", "hdfs": "java", "fuse_dfs": "hdfs", "nfs_gateway": "hdfs"}
+NEEDS = {"spark": "java", "hdfs": "java", "fuse_dfs": "hdfs", "nfs_gateway": "hdfs", "jupyter_ssl": "spark"}
 
 # Whose proof is about the node that it runs on. The others prove the whole cluster, from the master.
 OF_EACH_NODE = {"storage"}
@@ -30,11 +30,14 @@ OF_EACH_NODE = {"storage"}
 # Under every component; it is there without being asked for.
 FOUNDATION = "common"
 
+# What comes along with a component, before it, without being asked for.
+COMPANIONS = {"jupyter_ssl": "web", "ganglia": "web"}
+
 
 def known_components() -> list[str]:
     """Return the names of our roles that a node can run: those with an install phase."""
     names = (path.parents[1].name for path in ROLES.glob("*/tasks/install.yml"))
-    return sorted(name for name in names if name != FOUNDATION)
+    return sorted(name for name in names if name not in {FOUNDATION, *COMPANIONS.values()})
 
 
 def role_path(name: str) -> Path | None:
@@ -134,6 +137,17 @@ def role_name(entry: str | Mapping[str, Any]) -> str:
     return f"{COLLECTION}.{entry}" if isinstance(entry, str) else str(entry["role"])
 
 
+def walk(components: Iterable[str | Mapping[str, Any]]) -> list[str | Mapping[str, Any]]:
+    """Return the entries with what comes along without being asked for, each where it is needed first."""
+    found: list[str | Mapping[str, Any]] = [FOUNDATION]
+    for entry in components:
+        companion = COMPANIONS.get(entry) if isinstance(entry, str) else None
+        if companion and companion not in found:
+            found.append(companion)
+        found.append(entry)
+    return found
+
+
 def steps(
     components: Iterable[str | Mapping[str, Any]], phase: str, node_role: str, alone: bool = False
 ) -> list[dict[str, str]]:
@@ -147,7 +161,7 @@ def steps(
     """
     hosts = {"all", "master" if node_role == "master" else "workers", *(["workers"] if alone else [])}
     found = []
-    for entry in [FOUNDATION, *components]:
+    for entry in walk(components):
         if isinstance(entry, str):
             ours = phase != "validate" or node_role == "master" or entry in OF_EACH_NODE
             if ours and (ROLES / entry / "tasks" / f"{phase}.yml").exists():

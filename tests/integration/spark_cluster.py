@@ -20,7 +20,7 @@ PLACE = place(5, "spark")
 PROGRAMS = Path(__file__).parent / "programs"
 NODES = ("master", "worker-1", "worker-2")
 WORKERS = NODES[1:]
-COMPONENTS = "java,hdfs,spark"
+COMPONENTS = "java,hdfs,spark,ganglia,jupyter_ssl"
 Answer = TypeVar("Answer")
 
 

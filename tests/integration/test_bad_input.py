@@ -129,6 +129,9 @@ SETTINGS = [
         extra(fleet_nodes=["i-1"]),
         'fleet_nodes: got ["i-1"], which the inventory does not have; give names of its hosts',
     ),
+    (extra(fleet_open_ports=[0]), "fleet_open_ports: got [0]; give a list of ports"),
+    (extra(fleet_forwarded_loopback_ports=["a"]), 'fleet_forwarded_loopback_ports: got ["a"]; give a list of ports'),
+    ("fleet_socks_port=70000", 'fleet_socks_port: got "70000"; give a port, or 0 for none'),
     (extra(fleet_forwarded_ports=[99999]), "fleet_forwarded_ports: got [99999]; give a list of ports"),
     ("fleet_subnet_id=default", 'fleet_subnet_id: got "default"; give the id of a subnet, such as subnet-'),
     ("fleet_subnet_id=subnet-12345678", "fleet_subnet_id: "),
@@ -254,7 +257,42 @@ def s3fs(**variables: Any) -> str:
     return extra(components=["s3fs"], **variables)
 
 
+def notebooks(**variables: Any) -> str:
+    """Return what follows -e for a cluster with notebooks."""
+    return extra(components=["java", "spark", "jupyter_ssl"], **variables)
+
+
 SETTINGS += [
+    # web and jupyter_ssl
+    (notebooks(jupyter_access="open"), 'web_access: got "open"; give one of ssl, tunnel'),
+    (notebooks(web_access="open"), 'web_access: got "open"; give one of ssl, tunnel'),
+    (notebooks(web_port=443), "web_port: got 443; give a port from 1024 to 32767 that nothing else uses"),
+    (notebooks(web_port=8080), "web_port: got 8080, which is Spark's; give another port"),
+    (notebooks(web_password="short"), "web_password: got a value that is kept secret; give one of 8 to 256 characters"),
+    (notebooks(web_password_file="here"), 'web_password_file: got "here"; give an absolute path, or one that'),
+    (notebooks(web_key="/etc/hostname"), "web_certificate: is not set, but web_key is; give both or none"),
+    (notebooks(web_certificate="/etc/hostname"), "web_key: is not set, but web_certificate is; give both or none"),
+    (
+        notebooks(web_certificate="/no/such", web_key="/etc/hostname"),
+        'web_certificate: got "/no/such", and there is no such file; give the path of a file in PEM',
+    ),
+    (
+        notebooks(web_certificate="/etc/hostname", web_key="/etc/hostname"),
+        'web_certificate: got "/etc/hostname", which holds no certificate; give one in PEM',
+    ),
+    (notebooks(jupyter_ssl_packages=["--pre"]), 'jupyter_ssl_packages: got ["--pre"]; give names of packages'),
+    (notebooks(jupyter_ssl_folder="notebooks"), 'jupyter_ssl_folder: got "notebooks"; give an absolute path such as'),
+    (notebooks(jupyter_ssl_spark_conf={"cores": 1}), 'jupyter_ssl_spark_conf: got ["cores"]; give names that begin'),
+    (
+        notebooks(jupyter_ssl_spark_conf={"spark.authenticate": "false"}),
+        "jupyter_ssl_spark_conf: got spark.authenticate; leave authentication and encryption as",
+    ),
+    (
+        notebooks(jupyter_ssl_spark_conf={"spark.app.name": "two words"}),
+        'jupyter_ssl_spark_conf: got {"spark.app.name": "two words"}; give each a text without blanks',
+    ),
+    ("components=java,jupyter_ssl", "components: jupyter_ssl needs spark; give -e components=java,spark,jupyter_ssl"),
+    ("components=java,spark,web", 'components: there is no component "web"; give any of'),
     (s3fs(s3fs_mounts="data"), 's3fs_mounts: got "data"; give a list of dictionaries'),
     (s3fs(s3fs_mounts=["data"]), 's3fs_mounts: got ["data"]; give a list of dictionaries'),
     (s3fs(s3fs_mounts=[{"bukcet": "data"}]), "has no use for bukcet; did you mean bucket?"),
@@ -339,10 +377,7 @@ SETTINGS += [
     # ganglia
     ("components=ganglia ganglia_forget_seconds=5", 'ganglia_forget_seconds: got "5"; give a number of seconds'),
     (extra(components=["ganglia"], ganglia_forget_seconds="soon"), 'ganglia_forget_seconds: got "soon"; give a number'),
-    (
-        "components=ganglia ganglia_forget_second=60",
-        "ganglia_forget_second: no such setting; did you mean ganglia_forget_seconds?",
-    ),
+    ("components=ganglia ganglia_forget=60", "ganglia_forget: no such setting; did you mean ganglia_forget_seconds?"),
 ]
 
 # Name and content of an inventory file, and what the line has.
@@ -538,22 +573,7 @@ def test_refused_in_one_line(answers: dict[str, Future[Answer]], case: Case) -> 
         assert word not in answer.output
 
 
-@pytest.mark.parametrize(
-    "role",
-    [
-        "common",
-        "datascience",
-        "fleet",
-        "fuse_dfs",
-        "ganglia",
-        "hdfs",
-        "java",
-        "nfs_gateway",
-        "s3fs",
-        "spark",
-        "storage",
-    ],
-)
+@pytest.mark.parametrize("role", sorted(path.parents[1].name for path in ROOT.glob("roles/*/meta/argument_specs.yml")))
 def test_every_setting_has_a_case(role: str) -> None:
     """Whoever adds a setting adds what is not to be given."""
     specs = yaml.safe_load((ROOT / f"roles/{role}/meta/argument_specs.yml").read_text())["argument_specs"]

@@ -22,6 +22,7 @@ SCENARIOS = [
     "nfs_gateway",
     "s3fs",
     "ganglia",
+    "jupyter_ssl",
 ]
 Molecule = Callable[..., None]
 

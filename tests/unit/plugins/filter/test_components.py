@@ -104,6 +104,15 @@ def test_roles_keep_the_order_after_the_foundation(given: Any) -> None:
     assert roles(given) == [f"sparkfleet.ec2.{name}" for name in ("common", "spark", "java", "fleet")]
 
 
+def test_what_a_component_brings_along_comes_before_it_and_once() -> None:
+    assert roles(["java", "jupyter_ssl", "ganglia"]) == [
+        f"sparkfleet.ec2.{name}" for name in ("common", "java", "web", "jupyter_ssl", "ganglia")
+    ]
+    found = names(steps(["spark", "jupyter_ssl"], "configure", "master"))
+    assert found == ["spark/configure", "web/configure", "jupyter_ssl/configure"]
+    assert "web" not in _components.known_components()
+
+
 def test_steps_of_a_phase_keep_the_order_and_pass_over_roles_without_it() -> None:
     assert names(steps(["java", "spark"], "install", "worker")) == ["common/install", "java/install", "spark/install"]
     assert names(steps("spark,java", "install", "master")) == ["common/install", "spark/install", "java/install"]

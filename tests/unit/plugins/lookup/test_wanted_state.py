@@ -29,10 +29,18 @@ argument_specs:
       one_size: {type: int, default: 3}
       one_conf: {type: dict}
       one_home: {type: str}
+      one_file: {type: path, default: ""}
+      one_password: {type: str, no_log: true}
+"""
+DEFAULTS = """
+one_size: 3
+one_home: "{{ one_top }}/home"
+one_file: ""
+one_password: "{{ one_secret | default('') }}"
 """
 FILES = {
     "one/meta/argument_specs.yml": SPECS,
-    "one/defaults/main.yml": "one_size: 3\none_home: '{{ one_top }}/home'\n",
+    "one/defaults/main.yml": DEFAULTS,
     "one/vars/main.yml": "one_top: /srv\n",
     "one/tasks/main.yml": "- ansible.builtin.include_tasks: show.yml\n",
     "one/tasks/show.yml": "- ansible.builtin.debug: {msg: '{{ wanted }}'}\n",
@@ -206,3 +214,26 @@ def test_the_same_within_a_role_where_its_defaults_are_variables_too(tmp_path: P
     other = set(hashes(tmp_path, "-e", "one_size=4"))
     assert len(usual) == len(other) == 1
     assert usual != other
+
+
+def test_what_a_file_of_this_machine_holds_counts(wanted: Hash, tmp_path: Path) -> None:
+    """A certificate that was renewed under the same name has to reach the nodes."""
+    file = tmp_path / "certificate.pem"
+    missing = wanted(one_file=str(file))
+    file.write_text("one")
+    first = wanted(one_file=str(file))
+    file.write_text("two")
+    assert len({missing, first, wanted(one_file=str(file)), wanted()}) == 4
+
+
+def test_a_secret_counts_whoever_sets_it_and_cannot_be_guessed_fast(
+    wanted: Hash, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By way of the default, too, which may ask the environment."""
+    assert len({wanted(), wanted(one_password="a"), wanted(one_password="b")}) == 3
+    assert wanted(one_secret="a") == wanted(one_password="a")
+    assert wanted(one_password="") == wanted()
+    seen: list[object] = []
+    monkeypatch.setattr(wanted_state, "state_digest", lambda paths, state: seen.append(state) or "0")
+    wanted(one_password="correct horse")
+    assert "correct horse" not in str(seen)
