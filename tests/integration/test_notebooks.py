@@ -221,10 +221,17 @@ def test_wrong_password_is_refused_and_repeated_ones_are_slowed(jupyter: Jupyter
 
 def test_killed_server_comes_back(jupyter: Jupyter) -> None:
     """Jupyter and nginx, and files are there as they were."""
-    for unit, process in (("jupyter", "jupyter-lab"), ("web", "nginx: master")):
-        jupyter.cluster.ssh("master", f"sudo pkill -9 --full '{process}'")
-        until(lambda unit=unit: jupyter.cluster.attempt("master", f"systemctl is-active {unit}") == "active\n", 30)
+    for unit in ("jupyter", "web"):
+        before = jupyter.cluster.ssh("master", f"systemctl show -P MainPID {unit}")
+        jupyter.cluster.ssh("master", f"sudo systemctl kill --signal=KILL --kill-whom=main {unit}")
+        until(lambda unit=unit, before=before: came_back(jupyter.cluster, unit, before), 30)
     assert "first_steps.ipynb" in jupyter.cluster.ssh("master", "sudo ls /home/jupyter/notebooks/examples")
+
+
+def came_back(cluster: SparkCluster, unit: str, before: str) -> bool:
+    """Tell whether a unit runs by another process than it did."""
+    state, pid = cluster.ssh("master", f"systemctl show -P ActiveState -P MainPID {unit}").split()
+    return state == "active" and pid != before.strip()
 
 
 def test_nobody_sees_the_password(jupyter: Jupyter) -> None:
