@@ -230,7 +230,8 @@ def test_killed_server_comes_back(jupyter: Jupyter) -> None:
 
 def came_back(cluster: SparkCluster, unit: str, before: str) -> bool:
     """Tell whether a unit runs by another process than it did."""
-    state, pid = cluster.ssh("master", f"systemctl show -P ActiveState -P MainPID {unit}").split()
+    look = f"echo $(systemctl is-active {unit}) $(systemctl show -P MainPID {unit})"
+    state, pid = cluster.ssh("master", look).split()
     return state == "active" and pid != before.strip()
 
 
