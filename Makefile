@@ -10,7 +10,7 @@ PACKAGES := chromium e2fsprogs iproute2 maven mmdebstrap nftables openssh-client
 LINKS := galaxy.yml inventory meta playbooks plugins roles site.yml
 HERE := collections/ansible_collections/sparkfleet/ec2
 # All that a node can run without a bucket or the like of yours; a demo of less: make demo COMPONENTS=java,spark
-COMPONENTS := storage,java,hdfs,spark,fuse_dfs,nfs_gateway
+COMPONENTS := storage,java,hdfs,spark,fuse_dfs,nfs_gateway,ganglia,jupyter_ssl
 WITH_LOCAL_EC2 := eval "$$($(BIN)/python -m local_ec2 env)"
 
 .PHONY: help
