@@ -9,8 +9,6 @@ import gzip
 import hashlib
 import io
 import re
-import shutil
-import subprocess
 import tarfile
 import urllib.error
 import urllib.request
@@ -148,20 +146,13 @@ def copy_and_hash(source: IO[bytes], part: Path) -> str:
 
 def pack(members: Iterable[Member], part: Path) -> str:
     """Write a .tgz with sorted names, fixed times and root as owner; return its SHA-512 in hex."""
-    if compressor := shutil.which("pigz"):
-        with part.open("wb") as out:
-            process = subprocess.Popen([compressor, "-1", "-n"], stdin=subprocess.PIPE, stdout=out)
-            with process, tarfile.open(fileobj=process.stdin, mode="w|") as tar:
-                _write(members, tar)
-        if process.returncode:
-            raise LocalEC2Error(f"pigz failed ({process.returncode}) for {part}")
-    else:
-        with (
-            part.open("wb") as out,
-            gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=1, mtime=MTIME) as zipped,
-            tarfile.open(fileobj=zipped, mode="w|") as tar,
-        ):
-            _write(members, tar)
+    # Not compressed: nearly all of it is jars, which are, and the nodes that unpack it share this machine's CPU.
+    with (
+        part.open("wb") as out,
+        gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=0, mtime=MTIME) as zipped,
+        tarfile.open(fileobj=zipped, mode="w|") as tar,
+    ):
+        _write(members, tar)
     with part.open("rb") as file:
         return hashlib.file_digest(file, "sha512").hexdigest()
 
