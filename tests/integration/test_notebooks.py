@@ -248,6 +248,7 @@ def test_nobody_sees_the_password(jupyter: Jupyter) -> None:
         "master", "sudo stat -c '%a %U %G' /etc/web/argon2 /etc/web/htpasswd /var/lib/web/tls/key.pem"
     )
     assert modes.splitlines() == ["640 root web"] * 3
+    assert jupyter.cluster.ssh("master", "id -nG jupyter").split() == ["jupyter", "spark"]
 
 
 def test_switch_to_the_tunnel_and_back(jupyter: Jupyter, context: BrowserContext) -> None:
