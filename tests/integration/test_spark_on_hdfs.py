@@ -151,7 +151,7 @@ def test_namespace_in_an_image_is_kept(spark_cluster: SparkCluster) -> None:
     before = spark_cluster.ssh("master", f"sudo cat {NAME}")
     ec2, master = spark_cluster.user.client("ec2"), spark_cluster.instances()["master"]
     image = ec2.create_image(InstanceId=master["InstanceId"], Name="restored", NoReboot=True)["ImageId"]
-    ec2.get_waiter("image_available").wait(ImageIds=[image], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("image_available").wait(ImageIds=[image], WaiterConfig={"Delay": 1, "MaxAttempts": 300})
     address = str(IPv4Address(master["PrivateIpAddress"]) + 100)
     env = f"SPARKFLEET_CLUSTER=restored\nSPARKFLEET_ROLE=master\nSPARKFLEET_MASTER={address}\n"
     made = ec2.run_instances(
