@@ -103,16 +103,18 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A browser that has no cookies yet, whose user goes on when it warns of the certificate."""
-    context = browser.new_context(ignore_https_errors=True, viewport={"width": 1280, "height": 900})
+    # As high as a notebook is long: cells that are out of sight are not there.
+    context = browser.new_context(ignore_https_errors=True, viewport={"width": 1280, "height": 3000})
     context.set_default_timeout(SECONDS)
     yield context
     context.close()
 
 
 def picture(page: Page, name: str) -> None:
-    """Keep what the page shows, where pictures are wanted."""
+    """Keep the upper part of what the page shows, where pictures are wanted."""
     if PICTURES:
-        page.screenshot(path=Path(PICTURES) / f"{name}.png")
+        part = {"x": 0, "y": 0, "width": 1280, "height": 1000}
+        page.screenshot(path=Path(PICTURES) / f"{name}.png", clip=part)
 
 
 def enter(page: Page, url: str, password: str) -> None:
@@ -187,7 +189,7 @@ def test_ganglia_shows_every_node(jupyter: Jupyter, browser: Browser) -> None:
     assert jupyter.get("/ganglia/", {})[0] == 401
     credentials = {"username": "ganglia", "password": jupyter.password}
     context = browser.new_context(
-        ignore_https_errors=True, viewport={"width": 1280, "height": 900}, http_credentials=credentials
+        ignore_https_errors=True, viewport={"width": 1280, "height": 1000}, http_credentials=credentials
     )
     page = context.new_page()
     page.goto(f"{jupyter.url}/ganglia/?c={jupyter.cluster.name}&m=load_one&r=hour&s=by%20name&hc=4&mc=2")
