@@ -14,3 +14,5 @@ $conf['overlay_events'] = false;
 # Names of workers end in an address, of which nothing is to be cut off.
 $conf['strip_domainname'] = false;
 $conf['default_refresh'] = 30;
+# It comes out empty on this PHP, and the graphs of all hosts are below it.
+$conf['show_stacked_graphs'] = 0;
