@@ -136,9 +136,11 @@ def run_all_cells(page: Page, url: str) -> None:
 def pages_of(cluster: SparkCluster) -> Iterator[str]:
     """Bring the cluster's pages to this machine for a while, as `connect` does; yields what it prints."""
     folder = cluster.user.home / cluster.name
-    yield cluster.user.play("playbooks/connect.yml", "-e", f"cluster={cluster.name}", "-e", "open=yes")
-    ended = cluster.user.run("ssh", "-F", "ssh_config", "-S", "session", "-O", "exit", "master", cwd=folder)
-    assert ended.returncode == 0, ended.stdout
+    try:
+        yield cluster.user.play("playbooks/connect.yml", "-e", f"cluster={cluster.name}", "-e", "open=yes")
+    finally:
+        ended = cluster.user.run("ssh", "-F", "ssh_config", "-S", "session", "-O", "exit", "master", cwd=folder)
+        assert ended.returncode == 0, ended.stdout
 
 
 def test_certificate_has_the_names_and_only_new_tls_is_spoken(jupyter: Jupyter) -> None:
