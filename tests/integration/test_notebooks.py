@@ -128,6 +128,8 @@ def run_all_cells(page: Page, url: str) -> None:
     """Open a notebook and run it from top to bottom."""
     page.goto(url)
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+    # What is to be run before there is a kernel is not run.
+    page.get_by_text("PySpark | Idle").wait_for()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
