@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import boto3
-from place import place
+from place import Place, place
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -75,3 +79,14 @@ class User:
             aws_secret_access_key=self.env["AWS_SECRET_ACCESS_KEY"],
             **options,
         )
+
+
+@contextmanager
+def local_ec2_at(at: Place, home: Path) -> Iterator[User]:
+    """Bring a local EC2 up for a user whose keys are in `home`."""
+    local_ec2("up", *at.options)
+    exports = re.findall(r"^export (\w+)=(.*)$", local_ec2("env", "--name", at.name), re.MULTILINE)
+    env = {**os.environ, **dict(exports), "SPARKFLEET_HOME": str(home), "ANSIBLE_FORCE_COLOR": "0"}
+    env["PATH"] = f"{BIN}:{env['PATH']}"
+    yield User({key: value for key, value in env.items() if key not in {"AWS_PROFILE", "AWS_CA_BUNDLE"}}, home)
+    local_ec2("down", "--name", at.name)

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
-from cluster_user import BIN, PLACE, User, local_ec2
-from place import Place, place
+from cluster_user import PLACE, User, local_ec2_at
+from place import place
 from spark_cluster import PLACE as SPARK_PLACE
 from spark_cluster import WORKERS, SparkCluster, until
-
-
-@contextmanager
-def local_ec2_at(at: Place, home: Path) -> Iterator[User]:
-    """Bring a local EC2 up for a user whose keys are in `home`."""
-    local_ec2("up", *at.options)
-    exports = re.findall(r"^export (\w+)=(.*)$", local_ec2("env", "--name", at.name), re.MULTILINE)
-    env = {**os.environ, **dict(exports), "SPARKFLEET_HOME": str(home), "ANSIBLE_FORCE_COLOR": "0"}
-    env["PATH"] = f"{BIN}:{env['PATH']}"
-    yield User({key: value for key, value in env.items() if key not in {"AWS_PROFILE", "AWS_CA_BUNDLE"}}, home)
-    local_ec2("down", "--name", at.name)
 
 
 @pytest.fixture(scope="session")

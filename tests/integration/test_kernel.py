@@ -17,7 +17,7 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 
 import pytest
-from conftest import local_ec2_at
+from cluster_user import local_ec2_at
 from place import place
 from spark_cluster import SparkCluster, until
 from vm import Machine, machine
