@@ -281,6 +281,7 @@ SETTINGS += [
         'web_certificate: got "/etc/hostname", which holds no certificate; give one in PEM',
     ),
     (notebooks(jupyter_ssl_packages=["--pre"]), 'jupyter_ssl_packages: got ["--pre"]; give names of packages'),
+    (notebooks(jupyter_ssl_pip_index="pypi.org"), 'jupyter_ssl_pip_index: got "pypi.org"; give an http or https URL'),
     (notebooks(jupyter_ssl_folder="notebooks"), 'jupyter_ssl_folder: got "notebooks"; give an absolute path such as'),
     (notebooks(jupyter_ssl_spark_conf={"cores": 1}), 'jupyter_ssl_spark_conf: got ["cores"]; give names that begin'),
     (

@@ -168,6 +168,7 @@ def test_namespace_in_an_image_is_kept(spark_cluster: SparkCluster) -> None:
     )["Instances"][0]["InstanceId"]
     try:
         shell = spark_cluster.shell(address)
+        # Not launched by a playbook, so nobody has read its keys from its console.
         shell[-1:] = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-l", "admin", address]
         listed = until(lambda: ls_succeeds(spark_cluster, shell), 120)
         assert " kept\n" in listed
