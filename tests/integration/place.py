@@ -6,8 +6,8 @@ import os
 from ipaddress import IPv4Network
 from typing import NamedTuple
 
-# A number from 0 to 9; give each checkout whose tests run at the same time another one.
-SLOT = int(os.environ.get("SPARKFLEET_TEST_SLOT", "0"))
+# A number from 0 to 4; give each checkout whose tests run at the same time another one. Each has two workers.
+SLOT = int(os.environ.get("SPARKFLEET_TEST_SLOT", "0")) + 5 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
 
 
 class Place(NamedTuple):

@@ -16,7 +16,7 @@ from api_calls import ReadOnly
 from botocore.config import Config
 from cluster_user import ROOT, User
 
-AT_ONCE = 4
+AT_ONCE = 3
 PRIVATE_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n"
 NOBODYS = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
 
@@ -179,7 +179,10 @@ SETTINGS = [
     ("components=java,hdfs hdfs_datanodes=0", 'hdfs_datanodes: got "0"; give the number of DataNodes, from 1 up'),
     (extra(components=["java", "hdfs"], hdfs_users=[]), "hdfs_users: got []; give at least one user name"),
     (extra(components=["java", "hdfs"], hdfs_users=["hdfs"]), 'hdfs_users: got "hdfs", the superuser; give the users'),
-    (extra(components=["java", "hdfs"], hdfs_conf={"x": 1}), 'hdfs_conf: got ["x"]; give names that begin with "dfs."'),
+    (
+        extra(components=["java", "hdfs"], hdfs_conf={"x": 1, "dfs.x": 1}),
+        'hdfs_conf: got ["x"]; give names that begin with "dfs."',
+    ),
     (
         extra(components=["java", "hdfs"], hdfs_conf={"dfs.x": [1]}),
         'hdfs_conf: got {"dfs.x": [1]}; give each a text or',
@@ -206,7 +209,10 @@ SETTINGS = [
     (extra(spark_submit_users=["Jo Doe"]), 'spark_submit_users: got ["Jo Doe"]; give a list of user names'),
     ("spark_workers=0", 'spark_workers: got "0"; give the number of workers, from 1 up'),
     ("spark_conf=spark.x=1", 'spark_conf: got "spark.x=1"; give a dictionary, as in -e'),
-    (extra(spark_conf={"shuffle": 1}), 'spark_conf: got ["shuffle"]; give names that begin with "spark."'),
+    (
+        extra(spark_conf={"shuffle": 1, "spark.x": 1}),
+        'spark_conf: got ["shuffle"]; give names that begin with "spark."',
+    ),
     (extra(spark_conf={"spark.x": [1]}), 'spark_conf: got {"spark.x": [1]}; give each a text or a number of one line'),
     (extra(spark_conf={"spark.x": "1\nspark.y 2"}), 'got {"spark.x": "1\\nspark.y 2"}; give each a text or a number'),
     (extra(spark_conf={"spark.authenticate": "false"}), "spark_conf: got spark.authenticate; leave authentication and"),
@@ -283,7 +289,10 @@ SETTINGS += [
     (notebooks(jupyter_ssl_packages=["--pre"]), 'jupyter_ssl_packages: got ["--pre"]; give names of packages'),
     (notebooks(jupyter_ssl_pip_index="pypi.org"), 'jupyter_ssl_pip_index: got "pypi.org"; give an http or https URL'),
     (notebooks(jupyter_ssl_folder="notebooks"), 'jupyter_ssl_folder: got "notebooks"; give an absolute path such as'),
-    (notebooks(jupyter_ssl_spark_conf={"cores": 1}), 'jupyter_ssl_spark_conf: got ["cores"]; give names that begin'),
+    (
+        notebooks(jupyter_ssl_spark_conf={"cores": 1, "spark.cores.max": 8}),
+        'jupyter_ssl_spark_conf: got ["cores"]; give names that begin',
+    ),
     (
         notebooks(jupyter_ssl_spark_conf={"spark.authenticate": "false"}),
         "jupyter_ssl_spark_conf: got spark.authenticate; leave authentication and encryption as",
@@ -378,7 +387,10 @@ SETTINGS += [
     # ganglia
     ("components=ganglia ganglia_forget_seconds=5", 'ganglia_forget_seconds: got "5"; give a number of seconds'),
     (extra(components=["ganglia"], ganglia_forget_seconds="soon"), 'ganglia_forget_seconds: got "soon"; give a number'),
-    ("components=ganglia ganglia_forget=60", "ganglia_forget: no such setting; did you mean ganglia_forget_seconds?"),
+    (
+        "components=ganglia ganglia_forget_second=60",
+        "ganglia_forget_second: no such setting; did you mean ganglia_forget_seconds?",
+    ),
 ]
 
 # Name and content of an inventory file, and what the line has.

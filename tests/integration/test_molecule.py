@@ -1,4 +1,4 @@
-"""The molecule scenarios, in their order and on the same two nodes. `molecule/run test --all` is the same by hand."""
+"""The molecule scenarios, in their order and on the same two nodes. `molecule test --all` would sort them by name."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -225,3 +226,37 @@ def test_what_is_lost_is_named(spark_cluster: SparkCluster) -> None:
     # It ends with 1, as what it has looked at was not whole.
     spark_cluster.ssh("master", "sudo -u hdfs hdfs fsck / -delete > /dev/null; hdfs fsck /user/admin | grep HEALTHY")
     assert "HDFS has lost" not in spark_cluster.user.play(*validate)
+
+
+def test_a_worker_that_is_gone_for_good(spark_cluster: SparkCluster) -> None:
+    """`list` names it, Ganglia forgets it; when another has taken its place, all blocks have their copies again."""
+    ec2, lost = spark_cluster.user.client("ec2"), spark_cluster.instances()["worker-1"]
+    listing = ("playbooks/list.yml", "-e", f"cluster={spark_cluster.name}")
+    assert "HDFS:" not in spark_cluster.user.play(*listing)
+    spark_cluster.ssh("master", "hdfs dfs -put /etc/hosts copied && hdfs dfs -setrep -w 2 copied")
+    ec2.terminate_instances(InstanceIds=[lost["InstanceId"]])
+    # Two minutes, and what the NameNode takes to look.
+    said = rf"^  HDFS: DataNode {lost['PrivateIpAddress']}:9866 was last heard of \d min ago$"
+    shown = until(lambda: match(said, spark_cluster.user.play(*listing)), 240)
+    assert "blocks have fewer copies than they should" in shown
+    until(lambda: hosts_in_ganglia(spark_cluster) == {"master", f"worker-{there(spark_cluster, 'worker-2')}"})
+
+    spark_cluster.play()
+    until(lambda: "Live_repl=2" in spark_cluster.ssh("master", "hdfs fsck /user/admin/copied -files -blocks"), 60)
+    workers = {f"worker-{there(spark_cluster, host)}" for host in WORKERS}
+    until(lambda: hosts_in_ganglia(spark_cluster) == {"master", *workers})
+
+
+def match(pattern: str, text: str) -> str:
+    """Return the text if it has a line of the pattern, else nothing."""
+    return text if re.search(pattern, text, re.MULTILINE) else ""
+
+
+def there(cluster: SparkCluster, host: str) -> str:
+    """Return the private address of a node."""
+    return cluster.instances()[host]["PrivateIpAddress"]
+
+
+def hosts_in_ganglia(cluster: SparkCluster) -> set[str]:
+    """Return the names under which gmond on the master has nodes."""
+    return set(re.findall(r'<HOST NAME="([^"]+)"', cluster.ssh("master", "cat < /dev/tcp/127.0.0.1/8649")))
