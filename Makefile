@@ -56,7 +56,7 @@ sanity: .venv/dev-installed ## Run ansible-test sanity on a copy of the tree
 .PHONY: test
 test: setup lint sanity ## Run everything that CI runs
 	@# Ansible refuses a standard input that somebody else has made non-blocking.
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder tests/unit tests/integration < /dev/null
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit tests/integration < /dev/null
 
 # Options for site.yml with OPTIONS='-e fleet_subnet_id=subnet-...'; SMOKE_AWS=yes goes on without asking.
 .PHONY: smoke-aws

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 LONG = [
     "molecule",
-    "spark_cluster",
     "cluster_life",
+    "on the same cluster",
     "resume",
     "failed_nodes",
     "kernel",
@@ -18,19 +20,28 @@ LONG = [
     "bad_input",
     "smoke_aws",
 ]
+ON_THE_SAME_CLUSTER = {"notebooks", "security", "spark_faults", "spark_on_hdfs"}
 
 
-# Before xdist's own, which reads the marks.
-@pytest.hookimpl(tryfirst=True)
+def group_of(file: str) -> str:
+    """Return what the tests of a file have to be run together with: that file, or those that share its cluster."""
+    name = Path(file).stem.removeprefix("test_")
+    return "on the same cluster" if name in ON_THE_SAME_CLUSTER else name
+
+
+class ByGroup(LoadFileScheduling):
+    """Gives a worker one group after the other."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid.partition("::")[0])
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup:
+    """Have it used by xdist."""
+    return ByGroup(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests together and in their order, and files together that share a cluster."""
-    shared = {item.path for item in items if "spark_cluster" in getattr(item, "fixturenames", ())}
-    groups = {item: "spark_cluster" if item.path in shared else group_of(item.path) for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Put first what takes long."""
+    groups = {item: group_of(str(item.path)) for item in items}
     items.sort(key=lambda item: LONG.index(groups[item]) if groups[item] in LONG else len(LONG))
-
-
-def group_of(path: Path) -> str:
-    """Return the name of a file of tests as it is in `LONG`."""
-    return path.stem.removeprefix("test_")

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 name: progress
 type: stdout
 short_description: One line for each task, one for each failure
-version_added: "0.1.0"
+version_added: 0.1.0
 author: The sparkfleet authors (@sparkfleet)
 description:
   - Prints a heading for each play and a line for each task when all hosts are done with it, with the time since the

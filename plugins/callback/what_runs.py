@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 name: what_runs
 type: notification
 short_description: Say what runs and costs when the launch of a cluster fails or is interrupted
-version_added: "0.1.0"
+version_added: 0.2.0
 author: The sparkfleet authors (@sparkfleet)
 description:
   - When a run that has begun to launch a cluster ends with a failure, or by Ctrl-C, prints which instances of the

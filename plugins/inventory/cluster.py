@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: cluster
 short_description: Nodes of Spark clusters on EC2
-version_added: "0.1.0"
+version_added: 0.1.0
 author: The sparkfleet authors (@sparkfleet)
 description:
   - Finds the EC2 instances that this collection has launched, by their tag C(sparkfleet:cluster), and groups

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: apt_package_info
 short_description: Ask apt whether packages can be installed
-version_added: "0.1.0"
+version_added: 0.2.0
 author: The sparkfleet authors (@sparkfleet)
 description:
   - Lets apt work out the installation of packages, all together, by the lists of packages that the node has. Nothing is
@@ -40,7 +40,7 @@ problems:
   returned: always
   type: list
   elements: str
-  sample: ["our_packages: there is no package htpo on the node's distribution; did you mean htop?"]
+  sample: ["our_packages: the node's distribution has no package htpo; did you mean htop?"]
 """
 
 import difflib

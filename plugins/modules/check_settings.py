@@ -12,7 +12,7 @@ version_added: 0.1.0
 author: The sparkfleet authors (@sparkfleet)
 description:
   - Compares the variables of the role whose task this is with the role's C(meta/argument_specs.yml), main entry point,
-    and with further rules given here, and fails with one line for each that will not do.
+    and fails with one line for each that will not do.
     The line names the variable, what was given and what would do.
   - Also names variables that look like a misspelt setting of the role.
   - The role may say more in its internal variables. C(__<role>_formats) tells what a variable has to look like beyond

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: config_files
 short_description: Write a set of directories, files and links in one task
-version_added: "0.1.0"
+version_added: 0.1.0
 author: The sparkfleet authors (@sparkfleet)
 description:
   - Brings a whole set of paths into the wanted state with one connection to the host, where a loop over

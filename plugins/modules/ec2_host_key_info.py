@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ec2_host_key_info
 short_description: Read SSH host keys from the consoles of EC2 instances
-version_added: "0.1.0"
+version_added: 0.1.0
 author: The sparkfleet authors (@sparkfleet)
 description:
   - Waits until each instance has printed its SSH host keys on its console, as cloud-init does at the end of an

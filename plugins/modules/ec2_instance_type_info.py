@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ec2_instance_type_info
 short_description: Describe EC2 instance types
-version_added: "0.1.0"
+version_added: 0.1.0
 author: The sparkfleet authors (@sparkfleet)
 description:
   - Returns what instance types offer and where in the region they are to be had. A type that the region does not

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ec2_node_outcome
 short_description: Note in EC2 what came of the instances that were launched for a cluster
-version_added: 0.1.0
+version_added: 0.2.0
 author: The sparkfleet authors (@sparkfleet)
 description:
   - A new instance carries the tag C(sparkfleet:setup=pending). This module takes it away from an instance that has been

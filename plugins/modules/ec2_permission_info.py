@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ec2_permission_info
 short_description: Ask EC2 whether calls would be permitted
-version_added: "0.2.0"
+version_added: 0.2.0
 author: The sparkfleet authors (@sparkfleet)
 description:
   - Makes calls of EC2's API as dry runs, in which EC2 judges permission and parameters and changes nothing.

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: python_environment
 short_description: Install a Python environment that holds certain packages, whole or not at all
-version_added: "0.1.0"
+version_added: 0.2.0
 author: The sparkfleet authors (@sparkfleet)
 description:
   - Makes a virtual environment of the wheels that meet O(packages) and compiles them. Nothing is built from source.

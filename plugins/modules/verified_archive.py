@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: verified_archive
 short_description: Download, verify and unpack an archive in one pass
-version_added: "0.1.0"
+version_added: 0.1.0
 author: The sparkfleet authors (@sparkfleet)
 description:
   - Downloads an archive from the first URL that has it, and hashes and unpacks it while it arrives. The

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: verified_files
 short_description: Fill a directory with downloaded files of known checksums
-version_added: "0.1.0"
+version_added: 0.2.0
 author: The sparkfleet authors (@sparkfleet)
 description:
   - Downloads a set of files, some at a time, each from the first base URL that has it with the wanted SHA-512, into

@@ -270,8 +270,9 @@ def notebooks(**variables: Any) -> str:
 
 SETTINGS += [
     # web and jupyter_ssl
-    (notebooks(jupyter_access="open"), 'web_access: got "open"; give one of ssl, tunnel'),
-    (notebooks(web_access="open"), 'web_access: got "open"; give one of ssl, tunnel'),
+    (notebooks(jupyter_access="open"), 'jupyter_access: got "open"; give one of ssl, tunnel'),
+    (notebooks(web_access="open"), 'jupyter_access: got "open"; give one of ssl, tunnel'),
+    (notebooks(jupyter_acess="tunnel"), "jupyter_acess: no such setting; did you mean jupyter_access?"),
     (notebooks(web_port=443), "web_port: got 443; give a port from 1024 to 32767 that nothing else uses"),
     (notebooks(web_port=8080), "web_port: got 8080, which is Spark's; give another port"),
     (notebooks(web_password="short"), "web_password: got a value that is kept secret; give one of 8 to 256 characters"),
