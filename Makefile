@@ -9,8 +9,12 @@ PACKAGES := chromium e2fsprogs iproute2 maven mmdebstrap nftables openssh-client
 # What of the checkout is the collection; the links let its full names resolve from here.
 LINKS := galaxy.yml inventory meta playbooks plugins roles site.yml
 HERE := collections/ansible_collections/sparkfleet/ec2
-# All that a node can run without a bucket or the like of yours; a demo of less: make demo COMPONENTS=java,spark
+# All but what takes a bucket of yours (s3fs) or long (datascience); a demo of less: make demo COMPONENTS=java,spark
 COMPONENTS := storage,java,hdfs,spark,fuse_dfs,nfs_gateway,ganglia,jupyter_ssl
+# What nodes run in Python; most of it is called by a name without an ending.
+PROGRAMS = $(shell git grep --untracked -lE '^\#!.*python' roles) $(wildcard roles/*/files/*.py)
+# Plugins are checked under the names that Ansible imports them by.
+TYPED := $(HERE)/plugins bench local_ec2 tests/lint tests/smoke
 WITH_LOCAL_EC2 := eval "$$($(BIN)/python -m local_ec2 env)"
 
 .PHONY: help
@@ -35,9 +39,9 @@ demo-down: ## Destroy the demo and the EC2 on this machine; downloads are kept
 
 .PHONY: lint
 lint: .venv/dev-installed ## Check style, types, documentation and that defaults and specs agree
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/ruff check . $(PROGRAMS)
+	$(BIN)/ruff format --check . $(PROGRAMS)
+	$(BIN)/mypy $(TYPED) $(PROGRAMS)
 	git grep --untracked -lE '^#!.*sh( |$$)' | xargs shellcheck
 	$(BIN)/yamllint --strict .
 	$(BIN)/python tests/lint/role_specs.py

@@ -93,7 +93,6 @@ import contextlib
 import fcntl
 import hashlib
 import html
-import http.client
 import io
 import json
 import os
@@ -109,7 +108,12 @@ from typing import Any
 from urllib.parse import urldefrag, urljoin
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.urls import open_url
+from ansible_collections.sparkfleet.ec2.plugins.module_utils._download import (
+    UnavailableError,
+    chunks,
+    first_that_works,
+    opened,
+)
 
 MARKER = ".sparkfleet-environment.json"
 UV_VERSION = "0.13.9"
@@ -119,7 +123,7 @@ UV_SHA256 = {
     "x86_64": "d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19",
 }
 TIMEOUT = 30
-TRIES = 3
+RETRIES = 2
 
 
 class UnfitError(Exception):
@@ -183,17 +187,16 @@ def locked(folder: Path) -> Iterator[int]:
 
 def get(url: str, accept: str = "*/*") -> tuple[bytes, str]:
     """Return the content of a URL, and where it came from in the end. Raises OSError."""
-    for attempt in range(TRIES):
-        try:
-            with open_url(url, timeout=TIMEOUT, http_agent="sparkfleet.ec2", headers={"Accept": accept}) as answer:
-                return answer.read(), answer.geturl()
-        except (OSError, http.client.HTTPException) as error:
-            code = getattr(error, "code", 500)
-            if attempt == TRIES - 1 or (400 <= code < 500 and code not in (408, 429)):
-                reason = f"HTTP {error.code}" if hasattr(error, "code") else getattr(error, "reason", error)
-                raise OSError(f"{url} cannot be had ({reason})") from error
-            time.sleep(2**attempt)
-    raise AssertionError("unreachable")
+
+    def content_of(url: str) -> tuple[bytes, str]:
+        with opened(url, TIMEOUT, accept) as answer:
+            return b"".join(chunks(answer, TIMEOUT)), answer.geturl()
+
+    failures: dict[str, UnavailableError] = {}
+    found = first_that_works([url], RETRIES, content_of, failures)
+    if found is None:
+        raise OSError(f"{url} cannot be had ({failures[url]})")
+    return found
 
 
 def wheel_url(page: str, base: str, version: str, sha256: str) -> str | None:

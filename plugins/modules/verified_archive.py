@@ -121,40 +121,34 @@ seconds:
 import contextlib
 import fcntl
 import hashlib
-import http.client
 import json
 import os
 import re
 import shutil
 import stat
 import time
-import urllib.error
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.urls import open_url
+from ansible_collections.sparkfleet.ec2.plugins.module_utils._download import (
+    UnavailableError,
+    chunks,
+    first_that_works,
+    opened,
+    reason,
+)
 from ansible_collections.sparkfleet.ec2.plugins.module_utils._unpacker import TAR_OPTIONS, ArchiveError, Unpacker
 
 MARKER = ".sparkfleet-archive.json"
 CHUNK = 1 << 20
 CHECKSUM_LIMIT = 1 << 20
 
-T = TypeVar("T")
-
 
 class NoSourceError(ArchiveError):
     """No URL will do; other URLs might."""
-
-
-class UnavailableError(Exception):
-    """This URL will not do; another may. The text goes in parentheses after the URL."""
-
-
-class BrokenTransferError(UnavailableError):
-    """This URL may do when tried again."""
 
 
 class MismatchError(UnavailableError):
@@ -188,60 +182,6 @@ def shown(url: str) -> str:
 def short(sha512: str) -> str:
     """As much of a checksum as fits in a message."""
     return f"{sha512[:16]}…"
-
-
-# Requests
-
-
-def reason(error: Exception) -> str:
-    """Why a request failed, in a few words."""
-    cause = getattr(error, "reason", None) or error
-    text = (getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).strip()
-    return text[:1].lower() + text[1:]
-
-
-def opened(url: str, timeout: int) -> http.client.HTTPResponse:
-    """The response to GET URL. Raises UnavailableError or BrokenTransferError."""
-    try:
-        return open_url(url, timeout=timeout, decompress=False, http_agent="sparkfleet.ec2")
-    except urllib.error.HTTPError as error:
-        again = error.code in (408, 429) or error.code >= 500
-        raise (BrokenTransferError if again else UnavailableError)(f"HTTP {error.code}") from error
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise UnavailableError(reason(error)) from error
-
-
-def chunks(response: http.client.HTTPResponse, timeout: int) -> Iterator[bytes]:
-    """The body piece by piece. Raises BrokenTransferError when it ends early or stalls."""
-    wanted = response.headers.get("Content-Length")
-    got = 0
-    try:
-        while chunk := response.read(CHUNK):
-            got += len(chunk)
-            yield chunk
-    except TimeoutError as error:
-        raise BrokenTransferError(f"no data for {timeout} s after {got} bytes") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise BrokenTransferError(f"{reason(error)} after {got} bytes") from error
-    if wanted is not None and got != int(wanted):
-        raise BrokenTransferError(f"the transfer ended after {got} of {wanted} bytes")
-
-
-def first_that_works(
-    urls: list[str], retries: int, work: Callable[[str], T], failures: dict[str, UnavailableError]
-) -> T | None:
-    """WORK's result for the first of URLS that will do, or None; FAILURES gets the reason against others."""
-    for url in urls:
-        for attempt in range(retries + 1):
-            try:
-                return work(url)
-            except UnavailableError as error:
-                failures[url] = error
-                if not isinstance(error, BrokenTransferError):
-                    break
-                if attempt < retries:
-                    time.sleep(2**attempt)
-    return None
 
 
 # Checksums

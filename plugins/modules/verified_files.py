@@ -74,16 +74,22 @@ removed:
 """
 
 import hashlib
-import http.client
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.urls import open_url
+from ansible_collections.sparkfleet.ec2.plugins.module_utils._download import (
+    UnavailableError,
+    chunks,
+    first_that_works,
+    opened,
+)
 
 AT_ONCE = 6
+# Of one URL, where that may help.
+RETRIES = 2
 
 
 class NoSourceError(Exception):
@@ -97,22 +103,20 @@ def sha512(path: Path) -> str:
 
 def fetch(path: str, wanted: str, urls: list[str], folder: Path, timeout: int) -> None:
     """Download one file into a folder. Raises NoSourceError."""
-    reasons = []
-    for base in urls:
-        url = f"{base.rstrip('/')}/{path}"
-        try:
-            with open_url(url, timeout=timeout, http_agent="sparkfleet.ec2") as answer:
-                content = answer.read()
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            code = getattr(error, "code", None)
-            reasons.append(f"{url} ({f'HTTP {code}' if code else error})")
-            continue
+
+    def content_of(url: str) -> bytes:
+        with opened(url, timeout) as response:
+            content = b"".join(chunks(response, timeout))
         found = hashlib.sha512(content).hexdigest()
-        if found == wanted.lower():
-            (folder / PurePosixPath(path).name).write_bytes(content)
-            return
-        reasons.append(f"{url} (its sha512 is {found[:16]}…, expected {wanted[:16].lower()}…)")
-    raise NoSourceError(f"cannot be had: {', '.join(reasons)}")
+        if found != wanted.lower():
+            raise UnavailableError(f"its sha512 is {found[:16]}…, expected {wanted[:16].lower()}…")
+        return content
+
+    failures: dict[str, UnavailableError] = {}
+    content = first_that_works([f"{base.rstrip('/')}/{path}" for base in urls], RETRIES, content_of, failures)
+    if content is None:
+        raise NoSourceError(f"cannot be had: {', '.join(f'{url} ({why})' for url, why in failures.items())}")
+    (folder / PurePosixPath(path).name).write_bytes(content)
 
 
 def fetch_all(missing: dict[str, str], params: dict[str, Any], folder: Path) -> None:

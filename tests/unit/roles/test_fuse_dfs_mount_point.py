@@ -16,7 +16,7 @@ import pytest
 @pytest.fixture
 def program(load: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The program, without the user fuse."""
-    module = load("fuse_dfs/files/mount-point")
+    module = load("fuse_dfs/files/fuse-dfs-mount-point")
     monkeypatch.setattr(module.shutil, "chown", lambda *_given: None)
     return module
 

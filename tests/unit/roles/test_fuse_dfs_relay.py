@@ -18,7 +18,7 @@ CONTEXT = -3
 @pytest.fixture
 def program(load: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The program."""
-    module = load("fuse_dfs/files/relay")
+    module = load("fuse_dfs/files/fuse-dfs-relay")
     monkeypatch.setattr(module, "PAUSE_SECONDS", 0)
     return module
 

@@ -41,7 +41,7 @@ PARAMS = {
 @pytest.fixture(autouse=True)
 def another_uv(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that the index has, with another checksum. Nothing is tried again."""
-    monkeypatch.setattr(python_environment, "TRIES", 1)
+    monkeypatch.setattr(python_environment, "RETRIES", 0)
     monkeypatch.setattr(python_environment, "UV_VERSION", "1.0")
     monkeypatch.setattr(python_environment, "UV_SHA256", {platform.machine(): "0" * 64})
 

@@ -19,7 +19,7 @@ NODES = [int(2**power * 1024 * 0.965) for power in range(11)]
 @pytest.fixture
 def hook(load: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The program, on files below tmp_path and without the group spark."""
-    module = load("spark/files/boot-hook")
+    module = load("spark/files/spark-boot")
     monkeypatch.setattr(module, "PARTS", tmp_path / "conf.d")
     monkeypatch.setattr(module, "RESULT", tmp_path / "spark-defaults.conf")
     monkeypatch.setattr(module.shutil, "chown", lambda *given: (tmp_path / "owners").write_text(repr(given[1:])))

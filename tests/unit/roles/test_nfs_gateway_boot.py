@@ -17,7 +17,7 @@ import pytest
 @pytest.fixture
 def hook(load: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The program, on files below tmp_path and without the user nfsgw."""
-    module = load("nfs_gateway/files/nfs-boot-hook")
+    module = load("nfs_gateway/files/nfs-gateway-boot")
     monkeypatch.setattr(module, "HOME", str(tmp_path / "home"))
     monkeypatch.setattr(module.shutil, "chown", lambda *_given: None)
     return module
