@@ -4,8 +4,8 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := chromium e2fsprogs iproute2 maven mmdebstrap nftables openssh-client podman python3-venv \
-  qemu-system-x86 runc shellcheck
+DEMO_PACKAGES := e2fsprogs iproute2 maven mmdebstrap nftables openssh-client podman python3-venv runc
+TEST_PACKAGES := chromium qemu-system-x86 shellcheck
 # What of the checkout is the collection; the links let its full names resolve from here.
 LINKS := galaxy.yml inventory meta playbooks plugins roles site.yml
 HERE := collections/ansible_collections/sparkfleet/ec2
@@ -25,7 +25,7 @@ help: ## List the commands
 setup: .venv/dev-installed packages ## Install all that demo, tests and lint need
 
 .PHONY: demo
-demo: .venv/installed packages ## Launch 1 master + 3 workers on this machine and run a real job; needs no AWS account
+demo: .venv/installed demo-packages ## Launch 1 master + 3 workers on this machine and run a real job; needs no AWS account
 	$(BIN)/python -m local_ec2 up
 	$(WITH_LOCAL_EC2) && $(BIN)/ansible-playbook site.yml -e cluster=demo -e workers=3 -e components=$(COMPONENTS)
 	@echo 'Use it with any AWS client: eval "$$($(BIN)/python -m local_ec2 env)"'
@@ -76,15 +76,17 @@ bench: setup ## Measure on this machine, which should do nothing else; about an 
 pictures: setup ## Take the pictures of the pages for the documentation again
 	SPARKFLEET_PICTURES=docs/images $(BIN)/pytest tests/integration/test_notebooks.py -k runs_on_the_cluster < /dev/null
 
-.PHONY: packages
-packages:
-	@missing=$$(dpkg-query -W -f '$${db:Status-Abbrev}$${Package}\n' $(PACKAGES) 2>/dev/null | sed -n 's/^ii *//p' \
-	  | sort | comm -13 - <(printf '%s\n' $(PACKAGES) | sort)); \
+.PHONY: packages demo-packages
+demo-packages: wanted := $(DEMO_PACKAGES)
+packages: wanted := $(DEMO_PACKAGES) $(TEST_PACKAGES)
+packages demo-packages:
+	@missing=$$(dpkg-query -W -f '$${db:Status-Abbrev}$${Package}\n' $(wanted) 2>/dev/null | sed -n 's/^ii *//p' \
+	  | sort | comm -13 - <(printf '%s\n' $(wanted) | sort)); \
 	if [ -z "$$missing" ]; then exit 0; \
 	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; \
 	else echo "Run first: sudo apt-get install --no-install-recommends" $$missing >&2; exit 1; fi
 
-.venv/bin/python: | packages
+.venv/bin/python: | demo-packages
 	$(PYTHON) -m venv .venv
 
 .venv/installed: requirements.txt | .venv/bin/python
