@@ -236,20 +236,17 @@ def test_a_worker_that_is_gone_for_good(spark_cluster: SparkCluster) -> None:
     spark_cluster.ssh("master", "hdfs dfs -put /etc/hosts copied && hdfs dfs -setrep -w 2 copied")
     ec2.terminate_instances(InstanceIds=[lost["InstanceId"]])
     # Two minutes, and what the NameNode takes to look.
-    said = rf"^  HDFS: DataNode {lost['PrivateIpAddress']}:9866 was last heard of \d min ago$"
-    shown = until(lambda: match(said, spark_cluster.user.play(*listing)), 240)
-    assert "blocks have fewer copies than they should" in shown
+    lines = (
+        rf"^  HDFS: DataNode {lost['PrivateIpAddress']}:9866 was last heard of \d min ago$\n"
+        r"^  HDFS: \d+ blocks have fewer copies than they should$"
+    )
+    until(lambda: re.search(lines, spark_cluster.user.play(*listing), re.MULTILINE), 240)
     until(lambda: hosts_in_ganglia(spark_cluster) == {"master", f"worker-{there(spark_cluster, 'worker-2')}"})
 
     spark_cluster.play()
     until(lambda: "Live_repl=2" in spark_cluster.ssh("master", "hdfs fsck /user/admin/copied -files -blocks"), 60)
     workers = {f"worker-{there(spark_cluster, host)}" for host in WORKERS}
     until(lambda: hosts_in_ganglia(spark_cluster) == {"master", *workers})
-
-
-def match(pattern: str, text: str) -> str:
-    """Return the text if it has a line of the pattern, else nothing."""
-    return text if re.search(pattern, text, re.MULTILINE) else ""
 
 
 def there(cluster: SparkCluster, host: str) -> str:
