@@ -27,8 +27,10 @@ MANY = 10_000
 BUCKET = "bench-files"
 COMPONENTS = ["java", "hdfs", "fuse_dfs", "nfs_gateway", "s3fs"]
 SOURCE = "/home/admin/bench"
-# Not a mount: the kernel of local EC2's nodes has no NFS, so a client of its own (libnfs) asks the gateway.
-NFS = "nfs://sparkfleet-master/tmp/bench-{}?version=3"
+# Not a mount: the kernel of local EC2's nodes has no NFS. This one waits for each answer before it asks again, which a
+# kernel does not.
+CLIENT = Path(__file__).parents[1] / "molecule/nfs_gateway/files/nfs3.py"
+NFS = "NFS3_CHUNK=1048576 python3 nfs3.py sparkfleet-master"
 
 
 class Way(NamedTuple):
@@ -50,11 +52,11 @@ WAYS = [
         "hdfs dfs -ls /tmp/many",
     ),
     Way(
-        "NFS gateway (libnfs)",
-        f"nfs-cp {SOURCE} '{NFS.format('nfs')}'",
-        f"nfs-cat '{NFS.format('nfs')}' > /dev/null",
+        "NFS gateway",
+        f"{NFS} put /tmp/bench-nfs < {SOURCE}",
+        f"{NFS} cat /tmp/bench-nfs > /dev/null",
         "hdfs dfs -rm -skipTrash /tmp/bench-nfs",
-        "nfs-ls 'nfs://sparkfleet-master/tmp/many?version=3'",
+        f"{NFS} ls /tmp/many",
     ),
     Way(
         "FUSE (rclone)",
@@ -79,7 +81,6 @@ WAYS = [
     ),
 ]
 SETUP = f"""
-sudo apt-get install -qqy --no-install-recommends libnfs-utils > /dev/null
 head -c {MB}M /dev/urandom > {SOURCE}
 mkdir -p /home/admin/many
 seq --format=/home/admin/many/%05.0f {MANY} | xargs touch
@@ -98,7 +99,7 @@ def seconds(place: LocalEC2, command: str) -> float:
     """Return how long a command takes on a worker."""
     forget()
     begun = time.monotonic()
-    if not place.ssh("worker-1", "bash", "-euc", command):
+    if not place.ssh("worker-1", "bash", "-ec", command):
         raise AssertionError(f"failed on worker-1: {command}; see {place.folder}")
     return time.monotonic() - begun
 
@@ -143,7 +144,7 @@ def answers(place: LocalEC2) -> float:
     place.ssh("master", "sudo", "systemctl", "stop", "hdfs-ready", "hdfs-namenode")
     begun = time.monotonic()
     place.ssh("master", "sudo", "systemctl", "start", "hdfs-namenode", "hdfs-ready")
-    if not place.ssh("worker-1", "bash", "-euc", "hdfs dfs -touchz /tmp/answers"):
+    if not place.ssh("worker-1", "bash", "-ec", "hdfs dfs -touchz /tmp/answers"):
         raise AssertionError(f"HDFS does not answer; see {place.folder}")
     return time.monotonic() - begun
 
@@ -155,7 +156,9 @@ def files(runs: int) -> Result:
     listed: dict[str, list[float]] = {way.name: [] for way in WAYS}
     with local_ec2_up() as place:
         place.play("site.yml", "-e", f"workers={WORKERS}", "-e", "sparkfleet_validate=no", "-e", bucket(place))
-        if not place.ssh("worker-1", "bash", "-euc", SETUP):
+        copy = ["scp", "-q", "-F", str(place.ssh_config), "-o", "ClearAllForwardings=yes", str(CLIENT), "worker-1:"]
+        subprocess.run(copy, check=True)
+        if not place.ssh("worker-1", "bash", "-ec", SETUP):
             raise AssertionError(f"the files could not be made; see {place.folder}")
         idle = {unit: memory(place, host, unit) for unit, host in UNITS.items()}
         measured: list[tuple[dict[str, list[float]], Callable[[Way], str]]] = [
