@@ -85,7 +85,7 @@ class SparkCluster:
     def play(self, *args: str) -> str:
         """Run site.yml for this cluster and return what it prints."""
         what = [f"cluster={self.name}", f"workers={len(WORKERS)}", f"components={COMPONENTS}", "sparkfleet_validate=no"]
-        what.append(json.dumps({"spark_conf": SHORT_JOBS}))
+        what.append(json.dumps({"spark_conf": SHORT_JOBS, "ganglia_forget_seconds": 60}))
         return self.user.play("site.yml", *(word for one in what for word in ("-e", one)), *args)
 
     def shell(self, host: str) -> list[str]:
