@@ -49,6 +49,14 @@ def api_error_reason(error: exceptions.ClientError) -> str:
     return f"{code}: {error.response.get('Error', {}).get('Message', '')}"
 
 
+def refusals_in_one_line(refused: dict[str, exceptions.ClientError], verb: str) -> str:
+    """All permissions that are missing, or else what EC2 has against each call. refused: its answers, by call."""
+    missing = sorted({missing_permission(error) for error in refused.values() if error_code(error) in FORBIDDEN})
+    if missing:
+        return f"the AWS credentials do not allow {', '.join(missing)}; ask for what is missing"
+    return "; ".join(f"{name} {verb}: {' '.join(api_error_reason(error).split())}" for name, error in refused.items())
+
+
 def state_in_words(instance: dict[str, Any]) -> str:
     """An instance's state, with EC2's reason in parentheses where it gives one."""
     reason = instance.get("StateReason", {}).get("Message", "")

@@ -55,11 +55,9 @@ except ImportError:
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.sparkfleet.ec2.plugins.module_utils._aws import (
-    FORBIDDEN,
-    api_error_reason,
     error_code,
     failing_in_one_line,
-    missing_permission,
+    refusals_in_one_line,
 )
 
 
@@ -75,21 +73,13 @@ def refusals(ec2: Any, calls: dict[str, dict[str, Any]]) -> dict[str, ClientErro
     return found
 
 
-def explain(refused: dict[str, ClientError]) -> str:
-    """All of it in one line."""
-    missing = sorted({missing_permission(error) for error in refused.values() if error_code(error) in FORBIDDEN})
-    if missing:
-        return f"the AWS credentials do not allow {', '.join(missing)}; ask for what is missing"
-    return "; ".join(f"{name} would fail: {api_error_reason(error)}" for name, error in refused.items())
-
-
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleAWSModule(argument_spec={"calls": {"type": "dict", "required": True}}, supports_check_mode=True)
     with failing_in_one_line(module, "ask EC2 for permission"):
         refused = refusals(module.client("ec2", retry_decorator=AWSRetry.jittered_backoff()), module.params["calls"])
     if refused:
-        module.fail_json(msg=explain(refused))
+        module.fail_json(msg=refusals_in_one_line(refused, "would fail"))
     module.exit_json(changed=False)
 
 

@@ -53,8 +53,8 @@ def test_all_that_is_missing_is_in_one_line() -> None:
     words = "User: arn:aws:iam::1:user/jo is not authorized to perform: iam:PassRole on resource: arn:aws:iam::1:role/x"
     named = refusal("UnauthorizedOperation", f"You are not authorized to perform this operation. {words}")
     other = refusal("InvalidSubnetID.NotFound", "No such subnet")
-    said = ec2_permission_info.explain({"ImportKeyPair": plain, "RunInstances": named, "CreateTags": other})
+    said = _aws.refusals_in_one_line({"ImportKeyPair": plain, "RunInstances": named, "CreateTags": other}, "would fail")
     assert said == "the AWS credentials do not allow ec2:ImportKeyPair, iam:PassRole; ask for what is missing"
     assert _aws.api_error_reason(named) == "the AWS credentials do not allow iam:PassRole; ask for that permission"
-    several = ec2_permission_info.explain({"CreateTags": other})
+    several = _aws.refusals_in_one_line({"CreateTags": other}, "would fail")
     assert several == "CreateTags would fail: InvalidSubnetID.NotFound: No such subnet"
