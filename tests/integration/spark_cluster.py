@@ -137,7 +137,9 @@ class SparkCluster:
 
     def state(self) -> dict[str, Any]:
         """Return what the master says of itself; nothing while it does not answer."""
-        return json.loads(self.attempt("master", "curl -sf http://sparkfleet-master:8080/json/") or "{}")
+        answer = self.attempt("master", "curl -sf http://sparkfleet-master:8080/json/")
+        # One that has only begun gives its page instead.
+        return json.loads(answer) if answer.startswith("{") else {}
 
     def alive(self) -> set[str]:
         """Return the ids of the workers that the master counts."""
