@@ -20,8 +20,14 @@ def _entries(components: Any) -> list[Any]:
         raise AnsibleFilterError(str(error)) from error
 
 
+def component_parts(components: Any, node_role: str, alone: bool = False) -> list[dict[str, Any]]:
+    """Return what a node is set up with, the foundation first."""
+    entries = _components.of_node(_entries(components), node_role, alone)
+    return [{**({} if isinstance(entry, str) else entry), "role": _components.role_name(entry)} for entry in entries]
+
+
 def component_roles(components: Any) -> list[str]:
-    """Return the full names of the roles that a node is set up with, the foundation first."""
+    """Return the full names of the roles behind a list, the foundation first."""
     return [_components.role_name(entry) for entry in _components.walk(_entries(components))]
 
 
@@ -36,6 +42,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
         return {
+            "component_parts": component_parts,
             "component_problems": _components.problems,
             "component_roles": component_roles,
             "component_steps": component_steps,

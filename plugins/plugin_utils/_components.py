@@ -27,6 +27,9 @@ NEEDS = {"spark": "java", "hdfs": "java", "fuse_dfs": "hdfs", "nfs_gateway": "hd
 # Whose proof is about the node that it runs on. The others prove the whole cluster, from the master.
 OF_EACH_NODE = {"storage"}
 
+# What other nodes have no part in.
+ON_MASTER = {"web", "jupyter_ssl"}
+
 # Under every component; it is there without being asked for.
 FOUNDATION = "common"
 
@@ -148,6 +151,24 @@ def walk(components: Iterable[str | Mapping[str, Any]]) -> list[str | Mapping[st
     return found
 
 
+def of_node(
+    components: Iterable[str | Mapping[str, Any]], node_role: str, alone: bool = False
+) -> list[str | Mapping[str, Any]]:
+    """Return the entries, with what comes along, that a node of the role `master` or `worker` has a part in.
+
+    A master that is `alone` does the workers' part too.
+    """
+    hosts = {"all", "master" if node_role == "master" else "workers", *(["workers"] if alone else [])}
+    return [entry for entry in walk(components) if _hosts(entry) in hosts]
+
+
+def _hosts(entry: str | Mapping[str, Any]) -> str:
+    """Return on which nodes an entry is: any of HOSTS."""
+    if isinstance(entry, str):
+        return "master" if entry in ON_MASTER else "all"
+    return str(entry.get("hosts", "all"))
+
+
 def steps(
     components: Iterable[str | Mapping[str, Any]], phase: str, node_role: str, alone: bool = False
 ) -> list[dict[str, str]]:
@@ -159,13 +180,12 @@ def steps(
     over, and most of their proofs, which use the whole cluster, are for the master only. A role of somebody else's is
     run whole in the phase that its entry names.
     """
-    hosts = {"all", "master" if node_role == "master" else "workers", *(["workers"] if alone else [])}
     found = []
-    for entry in walk(components):
+    for entry in of_node(components, node_role, alone):
         if isinstance(entry, str):
             ours = phase != "validate" or node_role == "master" or entry in OF_EACH_NODE
             if ours and (ROLES / entry / "tasks" / f"{phase}.yml").exists():
                 found.append({"role": role_name(entry), "tasks_from": phase})
-        elif entry.get("phase", "service") == phase and entry.get("hosts", "all") in hosts:
+        elif entry.get("phase", "service") == phase:
             found.append({"role": role_name(entry), "tasks_from": "main"})
     return found

@@ -16,7 +16,7 @@ from ansible_collections.sparkfleet.ec2.plugins.filter import components
 from ansible_collections.sparkfleet.ec2.plugins.plugin_utils import _components
 
 FILTERS = components.FilterModule().filters()
-problems, roles, steps = (FILTERS[f"component_{name}"] for name in ("problems", "roles", "steps"))
+parts, problems, roles, steps = (FILTERS[f"component_{name}"] for name in ("parts", "problems", "roles", "steps"))
 COLLECTIONS = Path(components.__file__).parents[5]
 FOREIGN = {"role": "sparkfleet.ec2.fleet"}  # stands for somebody's role: installed, and no component
 GIVE = "give names, as in -e components=java,spark"
@@ -152,6 +152,16 @@ def test_a_foreign_role_without_a_phase_is_run_in_the_service_phase_after_what_c
 def test_a_foreign_role_is_run_on_its_hosts_only(hosts: str, nodes: list[str]) -> None:
     entry = {**FOREIGN, "hosts": hosts}
     assert [node for node in ("master", "worker") if "fleet/main" in names(steps([entry], "service", node))] == nodes
+
+
+def test_what_only_masters_have_is_no_part_of_workers() -> None:
+    given = ["spark", "jupyter_ssl", "ganglia", {**FOREIGN, "hosts": "master", "phase": "run"}]
+    ours = [{"role": f"sparkfleet.ec2.{name}"} for name in ("common", "spark", "web", "jupyter_ssl", "ganglia")]
+    assert parts(given, "master") == [*ours, given[-1]]
+    assert parts(given, "worker") == [ours[0], ours[1], ours[4]]
+    assert names(steps(given, "install", "worker")) == ["common/install", "spark/install", "ganglia/install"]
+    on_workers = {**FOREIGN, "hosts": "workers"}
+    assert parts([on_workers], "master", True) == [ours[0], on_workers]
 
 
 @pytest.mark.parametrize("use", [roles, lambda given: steps(given, "install", "master")])
