@@ -52,6 +52,12 @@ inactive:
   type: list
   elements: str
   sample: ["spark-worker.service"]
+packages:
+  description: Names of the packages that are installed, sorted.
+  returned: always
+  type: list
+  elements: str
+  sample: [openjdk-17-jre-headless, rclone]
 problems:
   description:
     - What components found at the node's boot that keeps it from being whole, though it runs, such as a disk with
@@ -74,6 +80,13 @@ from ansible_collections.sparkfleet.ec2.plugins.module_utils._node import (
 )
 
 
+def installed(module: AnsibleModule) -> list[str]:
+    """Names of the packages that dpkg has installed, and wants to keep."""
+    listing = ["dpkg-query", "--show", "--showformat", "${db:Status-Abbrev}${Package}\\n"]
+    _code, out, _said = module.run_command(listing, check_rc=True)
+    return sorted(line.split()[1] for line in out.splitlines() if line.startswith("ii "))
+
+
 def main() -> None:
     """Report; nothing is changed."""
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
@@ -86,6 +99,7 @@ def main() -> None:
         validated=VALIDATED.read_text().strip() if VALIDATED.exists() else "",
         distribution=f"{release['ID']} {release.get('VERSION_ID', '')}".strip(),
         inactive=[unit.name for unit in found if not unit.active or unit.stale()],
+        packages=installed(module),
         problems=read_problems(PROBLEMS),
     )
 
