@@ -53,8 +53,13 @@ options:
 attributes:
   check_mode:
     support: full
+    description: Users and groups that do not exist yet are taken as about to be made.
   diff_mode:
     support: full
+    description: Shows what is run.
+  idempotent:
+    support: full
+    description: What is as wanted is left alone.
 """
 
 EXAMPLES = r"""
