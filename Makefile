@@ -58,7 +58,8 @@ sanity: .venv/dev-installed ## Run ansible-test sanity on a copy of the tree
 	tests/sanity/run
 
 .PHONY: test
-test: setup lint sanity ## Run everything that CI runs
+test: setup ## Run everything that CI runs
+	$(MAKE) --jobs=2 --output-sync=target lint sanity
 	@# Ansible refuses a standard input that somebody else has made non-blocking.
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit tests/integration < /dev/null
 
