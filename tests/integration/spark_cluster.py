@@ -34,7 +34,8 @@ def until(question: Callable[[], Answer], seconds: float = 60) -> Answer:
         assert time.monotonic() - start < seconds * busy, (
             f"not within {seconds:.0f} s, {busy:.1f} times that as it is busy"
         )
-        time.sleep(0.2)
+        # Most questions are a login to a node, which takes a busy machine as long again.
+        time.sleep(0.5)
     return answer
 
 

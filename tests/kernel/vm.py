@@ -146,6 +146,7 @@ class Machine:
         options = {
             "BatchMode": "yes",
             "ConnectTimeout": "5",
+            "ControlPath": str(self.session),
             "HostKeyAlias": NAME,
             "IdentitiesOnly": "yes",
             "LogLevel": "ERROR",
@@ -166,6 +167,11 @@ class Machine:
             check=False,
         )
 
+    @property
+    def session(self) -> Path:
+        """The socket of a session that commands share: each login of its own would take the machine seconds."""
+        return self.console.with_name("ssh")
+
     def boot_id(self) -> str:
         """Return what tells one boot from another; nothing while the machine does not answer."""
         return self.attempt("cat /proc/sys/kernel/random/boot_id")
@@ -177,10 +183,17 @@ class Machine:
             assert self.process.poll() is None, f"QEMU has ended\n{self.last_words()}"
             assert time.monotonic() < deadline, f"the machine does not answer\n{self.last_words()}"
             time.sleep(0.5)
+        self._share("-M", "-N", "-f")
+
+    def _share(self, *options: str) -> None:
+        """Open the session for all, or tell it something."""
+        command = self.shell("")[:-1]
+        run(command[0], *options, *command[1:])
 
     def reboot(self) -> None:
         """Shut down, and boot again."""
         before = self.boot_id()
+        self._share("-O", "exit")
         self.attempt("systemctl reboot")
         self.wait(before)
 
