@@ -205,6 +205,8 @@ class Fleet:
         self.module = module
         self.params = module.params
         self.client = module.client("ec2", retry_decorator=AWSRetry.jittered_backoff(retries=8))
+        # What EC2 last said of the instances that have not ended, until it may say something else.
+        self._seen: list[dict[str, Any]] | None = None
 
     def describe(self, **query: Any) -> list[dict[str, Any]]:
         """Return the instances that match, all pages of them, by id."""
@@ -219,27 +221,39 @@ class Fleet:
             filters.append({"Name": "instance-state-name", "Values": list(states)})
         return self.describe(Filters=filters)
 
+    def seen(self) -> list[dict[str, Any]]:
+        """Return the instances of the cluster that are not terminated or on the way there; asks EC2 if it has to."""
+        if self._seen is None:
+            self._seen = self.instances(*LIVE)
+        return self._seen
+
+    def look_again(self) -> None:
+        """Note that EC2 may have changed."""
+        self._seen = None
+
     def live(self) -> list[dict[str, Any]]:
         """Return all instances of the cluster that are not failed, terminated or on the way there."""
-        return [instance for instance in self.instances(*LIVE) if not is_failed(instance)]
+        return [instance for instance in self.seen() if not is_failed(instance)]
 
     def failed(self) -> list[str]:
         """Return the ids of the instances that an earlier run marked as failed."""
-        return [instance["InstanceId"] for instance in self.instances(*LIVE) if is_failed(instance)]
+        return [instance["InstanceId"] for instance in self.seen() if is_failed(instance)]
 
     def terminate_failed(self) -> list[str]:
         """Make room for those that are launched in their place."""
         failed = self.failed()
         if failed:
             self.client.terminate_instances(InstanceIds=failed, aws_retry=True)
+            self.look_again()
         return failed
 
-    def intent(self, role: str) -> tuple[str, int] | None:
-        """Return the token and number of a launch that was begun and not seen to its end."""
+    def intents(self) -> dict[str, tuple[str, int]]:
+        """Return the token and number, by role, of launches that were begun and not seen to their ends."""
         group = self.client.describe_security_groups(GroupIds=[self.params["security_group_id"]], aws_retry=True)
         tags = {tag["Key"]: tag["Value"] for tag in group["SecurityGroups"][0].get("Tags", [])}
-        token, _slash, count = tags.get(INTENT.format(role), "").partition("/")
-        return (token, int(count)) if token else None
+        notes = {node["role"]: tags.get(INTENT.format(node["role"]), "") for node in self.params["nodes"]}
+        pairs = {role: note.partition("/") for role, note in notes.items() if note}
+        return {role: (token, int(count)) for role, (token, _slash, count) in pairs.items()}
 
     def note_intent(self, role: str, count: int) -> tuple[str, int]:
         """Write down, before the launch, what is about to be launched."""
@@ -261,6 +275,7 @@ class Fleet:
                 self.forget_intent(role)
             return []
         token, begun, used = self.run_instances(node, intent, count)
+        self.look_again()
         # What an earlier run asked for may still be about to show up.
         expected = {"": count, OTHERWISE: begun, ENDED: 0}[used]
         visible = self.poll(lambda: len(self.launched(token)) >= expected)
@@ -313,6 +328,7 @@ class Fleet:
 
     def fail_short(self, short_of: str, alternatives: str, error: ClientError) -> None:
         """Fail for lack of capacity: what there is not, what there is, what could be done."""
+        self.look_again()
         there = ", ".join(map(in_words, self.live())) or "nothing yet"
         self.module.fail_json(
             msg=f"Cluster {self.params['cluster']} is short of {short_of}: EC2 had no capacity in "
@@ -380,6 +396,7 @@ class Fleet:
         if stopped:
             start = functools.partial(self.client.start_instances, InstanceIds=stopped, aws_retry=True)
             self.with_capacity(start, f"{', '.join(stopped)} (stopped)", "it time")
+            self.look_again()
         return stopped
 
     def wait_until_up(self, started: list[str]) -> None:
@@ -419,6 +436,7 @@ class Fleet:
             if time.monotonic() > deadline:
                 return False
             time.sleep(1)
+            self.look_again()
         return True
 
     def fail(self, what: str) -> None:
@@ -476,8 +494,9 @@ def ensure(fleet: Fleet, nodes: list[dict[str, Any]]) -> dict[str, Any]:
     """Bring the cluster to its numbers; return the module's result."""
     replaced = fleet.terminate_failed()
     launched: dict[str, list[str]] = {}
+    intents = fleet.intents()
     for node in nodes:
-        role, intent = node["role"], fleet.intent(node["role"])
+        role, intent = node["role"], intents.get(node["role"])
         ids = fleet.launch(node, intent)
         # What an earlier run began may have been of another size.
         ids += fleet.launch(node, None) if intent else []

@@ -250,7 +250,7 @@ def test_launches_what_is_missing_and_the_second_run_changes_nothing(world: Worl
     second = world.run(3)
     assert (second["changed"], second["launched"], second["started"]) == (False, {}, [])
     assert second["instance_ids"] == first["instance_ids"]
-    assert Counter(world.calls) == Counter(DescribeInstances=8, DescribeSecurityGroups=2)
+    assert Counter(world.calls) == Counter(DescribeInstances=1, DescribeSecurityGroups=1)
     world.assert_complete(3)
 
 
