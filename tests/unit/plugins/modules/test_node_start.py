@@ -38,6 +38,7 @@ class Systemd:
         self.journal: dict[str, str] = {}
         self.boots: Callable[[], Any] = lambda: None
         self.broken: set[str] = set()
+        self.packages = ""
         for name in (BOOT, WORKER, OTHER):
             (folder / name).write_text(f"[X-Sparkfleet]\nWatch={folder}/conf-{name} {folder}/none\n[Unit]\n")
             (folder / f"conf-{name}").mkdir()
@@ -57,6 +58,8 @@ class Systemd:
         if command[0] == "journalctl":
             kind = "error " if "--priority=err" in command else ""
             return 0, self.journal.get(kind + command[-1], ""), ""
+        if command[0] == "dpkg-query":
+            return 0, self.packages, ""
         assert command[0] == "systemctl"
         options = [word for word in command[2:] if word.startswith("-")]
         verb, names = command[1], [word for word in command[2:] if not word.startswith("-")]
@@ -274,6 +277,12 @@ def test_a_node_that_was_never_set_up(info: Run) -> None:
     result = info()
     assert (result["changed"], result["applied"], result["inactive"], result["validated"]) == (False, {}, [], "")
     assert result["distribution"] == "debian 12"
+
+
+def test_packages_are_those_that_are_installed(info: Run, systemd: Systemd) -> None:
+    # Removed but for its settings, half unpacked, to be removed, and two that are there.
+    systemd.packages = "rc  apache2\niU  gmetad\nri  nfs-common\nii  rclone\nii  fuse3\n"
+    assert info()["packages"] == ["fuse3", "rclone"]
 
 
 def test_a_distribution_without_versions(info: Run, monkeypatch: pytest.MonkeyPatch) -> None:
