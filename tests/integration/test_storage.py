@@ -64,8 +64,10 @@ def test_launch(cluster: SparkCluster) -> None:
 
 
 def test_second_run_changes_nothing(cluster: SparkCluster) -> None:
-    """No node is walked."""
-    assert cluster.user.play(*LAUNCH, *TYPE).count("skipped: is as wanted") == 2
+    """No node is walked, and nothing is proved again."""
+    output = cluster.user.play(*LAUNCH, *TYPE)
+    assert output.count("skipped: is as wanted") == 2
+    assert "storage: validate" not in output
 
 
 def test_reboot_keeps_what_is_there(cluster: SparkCluster) -> None:
