@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -13,7 +13,6 @@ import botocore.client
 import pytest
 from ansible_collections.sparkfleet.ec2.plugins.modules import ec2_lookup_info
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 INSTANCES = {
     "name": "instances",
@@ -28,14 +27,9 @@ Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def run(run_module: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """Run ec2_lookup_info in us-east-1 on the given queries."""
-    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in {"REGION": "us-east-1", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    with mock_aws():
-        yield lambda *queries: run_module(ec2_lookup_info, queries=list(queries))
+def run(run_module: Run, mocked_aws: None) -> Run:
+    """Run ec2_lookup_info on the given queries."""
+    return lambda *queries: run_module(ec2_lookup_info, queries=list(queries))
 
 
 def test_all_pages_of_each_and_tags_as_they_are(run: Run) -> None:

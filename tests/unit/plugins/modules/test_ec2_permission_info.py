@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -13,21 +13,15 @@ import pytest
 from ansible_collections.sparkfleet.ec2.plugins.module_utils import _aws
 from ansible_collections.sparkfleet.ec2.plugins.modules import ec2_permission_info
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 GROUP = {"GroupName": "mine", "Description": "My own"}
 Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def run(run_module: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """Run ec2_permission_info in us-east-1 on the given calls."""
-    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in {"REGION": "us-east-1", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    with mock_aws():
-        yield lambda **calls: run_module(ec2_permission_info, calls=calls)
+def run(run_module: Run, mocked_aws: None) -> Run:
+    """Run ec2_permission_info on the given calls."""
+    return lambda **calls: run_module(ec2_permission_info, calls=calls)
 
 
 def refusal(code: str, message: str, name: str = "RunInstances") -> ClientError:
