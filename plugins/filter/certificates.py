@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.sparkfleet.ec2.plugins.plugin_utils import _certificates
+
+def certificate_problems(certificate: str, key: str) -> list[str]:
+    """Return a line for each thing that is wrong with the files of a certificate and of its key."""
+    # Ansible loads all filters for each task on each host, and cryptography takes it longer than all of them.
+    from ansible_collections.sparkfleet.ec2.plugins.plugin_utils import _certificates  # noqa: PLC0415
+
+    return _certificates.problems(certificate, key)
 
 
 class FilterModule:
@@ -16,4 +22,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
-        return {"certificate_problems": _certificates.problems}
+        return {"certificate_problems": certificate_problems}
