@@ -20,10 +20,8 @@ options:
       the lines returned begin with the name of the one that will not do.
     type: dict
     required: true
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
+extends_documentation_fragment:
+  - sparkfleet.ec2.reads_only
 """
 
 EXAMPLES = r"""

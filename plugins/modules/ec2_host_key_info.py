@@ -31,17 +31,8 @@ options:
       - Otherwise such instances are in RV(missing).
     type: bool
     default: true
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing in any case.
-  diff_mode:
-    support: N/A
-    description: Changes nothing in any case.
-  idempotent:
-    support: full
-    description: Changes nothing in any case.
 extends_documentation_fragment:
+  - sparkfleet.ec2.reads_only
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3

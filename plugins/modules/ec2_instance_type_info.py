@@ -24,17 +24,8 @@ options:
     description: The settings that named the types, by type. An error about a type begins with its setting.
     type: dict
     default: {}
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing in any case.
-  diff_mode:
-    support: N/A
-    description: Changes nothing in any case.
-  idempotent:
-    support: full
-    description: Changes nothing in any case.
 extends_documentation_fragment:
+  - sparkfleet.ec2.reads_only
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3

@@ -37,17 +37,8 @@ options:
         description: Where in the answer the things are, in JMESPath. All pages of the answer are put together before.
         type: str
         required: true
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing in any case.
-  diff_mode:
-    support: N/A
-    description: Changes nothing in any case.
-  idempotent:
-    support: full
-    description: Changes nothing in any case.
 extends_documentation_fragment:
+  - sparkfleet.ec2.reads_only
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3

@@ -19,17 +19,8 @@ options:
     description: The calls, by name as EC2's API has it, with their parameters.
     type: dict
     required: true
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing in any case.
-  diff_mode:
-    support: N/A
-    description: Changes nothing in any case.
-  idempotent:
-    support: full
-    description: Changes nothing in any case.
 extends_documentation_fragment:
+  - sparkfleet.ec2.reads_only
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3

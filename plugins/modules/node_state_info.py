@@ -15,10 +15,8 @@ description:
     systemd about the units that the node's targets want. One such question decides whether a node has to be walked
     again.
 options: {}
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
+extends_documentation_fragment:
+  - sparkfleet.ec2.reads_only
 """
 
 EXAMPLES = r"""
