@@ -22,7 +22,7 @@ LATER = "molecule-later"
 NAME = "molecule-s3fs"
 MB = 1_000_000
 
-s3, iam, ec2 = (boto3.client(service) for service in ("s3", "iam", "ec2"))
+s3 = boto3.client("s3")
 
 
 def policy(*buckets: str) -> str:
@@ -38,6 +38,7 @@ def policy(*buckets: str) -> str:
 
 def prepare(*instances: str) -> None:
     """Make buckets and a role for the nodes, unless they are there; one comes later."""
+    iam, ec2 = boto3.client("iam"), boto3.client("ec2")
     if any(bucket["Name"] == LATER for bucket in s3.list_buckets()["Buckets"]):
         s3.delete_bucket(Bucket=LATER)
     for bucket in (*OURS, THEIRS):
@@ -65,7 +66,7 @@ def make(bucket: str) -> None:
 
 def key() -> None:
     """Print an access key, for a new user who may do what the nodes may."""
-    name = f"{NAME}-{time.time():.0f}"
+    iam, name = boto3.client("iam"), f"{NAME}-{time.time():.0f}"
     iam.create_user(UserName=name)
     iam.put_user_policy(UserName=name, PolicyName="s3", PolicyDocument=policy(*OURS))
     made = iam.create_access_key(UserName=name)["AccessKey"]
