@@ -48,6 +48,16 @@ def foreign(user: User) -> str:
     return run["Instances"][0]["InstanceId"]
 
 
+def test_dry_run_of_what_is_not_there(user: User) -> None:
+    """Says what would be launched, here of a type that runs images for i386 too, and leaves nothing behind."""
+    types = [f"fleet_{role}_instance_type=t2.medium" for role in ("master", "worker")]
+    output = user.play("site.yml", "--check", *(word for one in ["cluster=one", *types] for word in ("-e", one)))
+    assert "Of cluster one would be launched: 1 master, 3 worker." in output
+    assert of_cluster(user, "one") == []
+    assert user.client("ec2").describe_key_pairs()["KeyPairs"] == []
+    assert not (user.home / "one").exists()
+
+
 def test_launch(user: User, foreign: str) -> None:
     """One command gives a cluster that computed pi, and says how to use it."""
     output = user.play("site.yml", "-e", "cluster=one", "-e", "workers=2")
